@@ -1,0 +1,5 @@
+"""`python -m dispatcher.cli` is `farm`."""
+
+from dispatcher.cli import main
+
+main()

@@ -1,0 +1,79 @@
+"""`farm doctor`: is every part there?"""
+
+import shutil
+from collections.abc import Callable
+
+import click
+
+from dispatcher.cli.common import echo_json, json_option, open_farm
+from dispatcher.farm import Farm
+from storage.errors import BrokerAway, FarmError
+
+MIN_FREE_BYTES = 2 * 2**30
+
+
+@click.command()
+@json_option
+def doctor(as_json: bool) -> int:  # noqa: FBT001
+    """Look at every part of the farm and say what is away and what to do. Exit code 1 if something is."""
+    farm = open_farm()
+    checks: list[tuple[str, Callable[[Farm], str]]] = [
+        ("database", _database), ("store", _store), ("broker", _broker), ("workers", _workers), ("disk", _disk),
+    ]  # fmt: skip
+    findings = []
+    for name, look in checks:
+        try:
+            findings.append({"part": name, "ok": True, "says": look(farm)})
+        except FarmError as error:
+            findings.append({"part": name, "ok": False, "says": str(error)})
+    if as_json:
+        echo_json(findings)
+    else:
+        for finding in findings:
+            mark = click.style("ok  ", fg="green") if finding["ok"] else click.style("away", fg="red")
+            click.echo(f"{mark}  {finding['part']:<9} {finding['says']}")
+    return 0 if all(finding["ok"] for finding in findings) else 1
+
+
+def _database(farm: Farm) -> str:
+    return farm.database.address
+
+
+def _store(farm: Farm) -> str:
+    return farm.store.address
+
+
+def _broker(farm: Farm) -> str:
+    from dispatcher.broker import Broker
+    from dispatcher.cli.services import _broker_url
+    from storage.errors import InvalidSetting
+
+    try:
+        broker = Broker(_broker_url(farm.settings))
+    except InvalidSetting:
+        return "embedded; starts with 'farm up' or 'farm run'"
+    try:
+        broker.hear()
+    except BrokerAway:
+        if farm.settings.broker_url is None:
+            return "embedded; not running now, starts with 'farm up' or 'farm run'"
+        raise
+    return broker.address
+
+
+def _workers(farm: Farm) -> str:
+    from dispatcher.broker import Broker
+    from dispatcher.cli.services import _broker_url
+    from dispatcher.progress import describe_worker
+
+    try:
+        beats = Broker(_broker_url(farm.settings)).hear().heartbeats
+    except FarmError:
+        return "none while no broker runs"
+    return ", ".join(f"{beat.node} ({beat.device}): {describe_worker(beat)}" for beat in beats) or "none yet"
+
+
+def _disk(farm: Farm) -> str:
+    free = shutil.disk_usage(farm.settings.home).free
+    warning = "; little for a bulk job" if free < MIN_FREE_BYTES else ""
+    return f"{free / 2**30:.1f} GiB free at {farm.settings.home}{warning}"

@@ -1,0 +1,92 @@
+"""The group of all commands: how errors become one line and an exit code.
+
+    0    all done
+    1    some images failed, or a part is away
+    2    the user's input
+    130  interrupted
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from storage.errors import FarmError, UserError, nearest
+
+COMMANDS = {
+    "demo": "demo", "run": "run", "init": "files", "check": "files", "schema": "files", "schedulers": "files",
+    "up": "services", "dispatcher": "services", "flower": "services", "doctor": "doctor",
+    "submit": "jobs", "ls": "jobs", "show": "jobs", "watch": "jobs", "cancel": "jobs",
+    "image": "pictures", "images": "pictures", "sheet": "pictures", "completion": "files",
+}  # fmt: skip
+EXIT_FAILED, EXIT_USER, EXIT_INTERRUPTED = 1, 2, 130
+
+
+class FarmGroup(click.Group):
+    """Loads the module of a command when it is called, and words errors."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every command, in the order in which a newcomer meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"dispatcher.cli.{COMMANDS[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the nearest command when there is none of that name."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            raise click.UsageError(f"no command {args[0]!r}; {nearest(args[0], COMMANDS)}", ctx) from None
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
+        """Run a command; every ending has its exit code."""
+        extra["standalone_mode"] = False
+        try:
+            code = super().main(args, *rest, **extra)
+        except click.exceptions.NoArgsIsHelpError as help_asked:
+            click.echo(help_asked.format_message())
+            code = EXIT_USER
+        except click.ClickException as error:
+            _say(error.format_message())
+            code = EXIT_USER
+        except UserError as error:
+            _say(str(error))
+            code = EXIT_USER
+        except FarmError as error:
+            _say(str(error))
+            code = EXIT_FAILED
+        except (click.Abort, KeyboardInterrupt):
+            code = EXIT_INTERRUPTED
+        except BrokenPipeError:
+            sys.stderr.close()
+            code = EXIT_FAILED
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(message: str) -> None:
+    click.echo(f"farm: {message}", err=True)
+
+
+@click.group(cls=FarmGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="seedfarm", prog_name="farm")
+def main() -> None:
+    """Seedfarm: a render farm for diffusion models.
+
+    One job file says what to draw: prompts x seeds x schedulers x anything else. Workers render it, the object store
+    keeps the images, SQL knows how each was made.
+
+    \b
+    first look      farm demo
+    your own job    farm init > job.yaml, then farm check job.yaml, then farm run job.yaml
+    a farm          farm up, then farm submit job.yaml, farm watch @last, farm sheet @last
+
+    JOB is a job's name, the beginning of its id, or @last.
+    """

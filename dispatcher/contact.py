@@ -1,0 +1,69 @@
+"""The contact sheet of a job: its rows and open places turned into cells, drawn, and written beside each other."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from dispatcher.farm import Farm
+from dispatcher.gallery import write_file
+from dispatcher.naming import fields_of
+from dispatcher.sheet import Sheet, SheetImage, make_sheet
+from storage.spec import Job, Place
+from storage.spec.fields import scheduler_label
+from storage.sql import images
+from storage.sql.images import ImageRow
+from storage.sql.jobs import JobRow
+from storage.states import ImageState
+
+MAX_PLACES = 20_000  # a sheet of more is read by nobody; --limit changes it
+
+
+@dataclass(frozen=True, slots=True)
+class SheetFiles:
+    """Where a sheet was written."""
+
+    png: list[Path]
+    html: Path
+    note: str
+
+
+def draw_sheet(
+    farm: Farm, row: JobRow, *, rows: str | None, cols: str | None, pages: str | None, pick: Mapping[str, str], limit: int
+) -> Sheet:  # fmt: skip
+    """Lay out and draw the sheet of a job, failed and open places marked. Raises UserError, StoreAway."""
+    job = farm.specs.load(row.id, spec_hash=row.spec_hash)
+    with farm.database.read() as connection:
+        made = {image.number: image for image in images.of_job(connection, row.id, limit=limit)}
+    cells = []
+    for position in range(min(job.positions, limit)):
+        place = job[job.number_at(position)]
+        if place is not None:
+            cells.append(_cell(farm, row, job, place, made.get(place.number)))
+    cells.sort(key=lambda cell: cell.number)
+    return make_sheet(cells, rows=rows, cols=cols, pages=pages, pick=pick, title=row.name)
+
+
+def write_sheet(sheet: Sheet, folder: Path, *, name: str = "sheet") -> SheetFiles:
+    """Write sheet.png (sheet-2.png, ...) and sheet.html. Raises DiskFull, FolderRefused."""
+    pngs = []
+    for number, page in enumerate(sheet.png_pages, start=1):
+        pngs.append(folder / (f"{name}.png" if number == 1 else f"{name}-{number}.png"))
+        write_file(pngs[-1], page)
+    html = folder / f"{name}.html"
+    write_file(html, sheet.html.encode())
+    return SheetFiles(pngs, html, sheet.note)
+
+
+def _cell(farm: Farm, row: JobRow, job: Job, place: Place, image: ImageRow | None) -> SheetImage:
+    values = place.values
+    if image is None:
+        fields = {name: values[name] for name in values if name != "scheduler"}
+        fields |= {"scheduler": scheduler_label(values["scheduler"]), **place.labels}
+        for side in ("width", "height"):
+            fields[side] = values[side] or (getattr(row.models[values["model"]], side) if row.models else None)
+        return SheetImage(place.number, fields, "open", None, dict(fields))
+    recipe = job.recipe(place, row.models or {})
+    if image.state == ImageState.FAILED or image.key is None:
+        return SheetImage(place.number, fields_of(image), "failed", None, {**recipe, "reason": image.reason})
+    return SheetImage(place.number, fields_of(image), "done", partial(farm.store.get, image.key), recipe)

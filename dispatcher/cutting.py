@@ -1,0 +1,67 @@
+"""How many images the next chunk takes, and which. Pure.
+
+A chunk aims at a time. Nothing is known about a new job, so its first chunk is one batch; near the end the rest is
+shared out, so that no worker sits idle while another one finishes a long chunk.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+
+from storage.spec import Job, ModelFacts, Numbers
+
+MAX_CHUNK_IMAGES = 4096
+MAX_RANGES = 512  # keeps a message small when exclusions tear the ranges apart
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cut:
+    """The next images of a job in render order: one model, one size."""
+
+    numbers: Numbers
+    cursor: int  # the position after the last one
+    model: str | None  # name in the job file; None if only empty places were left
+    size: tuple[int, int]  # width, height in pixels
+
+
+def chunk_images(*, seconds_per_image: float | None, target_s: float, batch: int, left: int, workers: int) -> int:
+    """How many images the next chunk should hold, at least 1.
+
+    Args:
+        seconds_per_image: Measured lately on one worker; None at the start.
+        target_s: That a chunk should take.
+        batch: Images of one pipeline call; chunks hold whole batches.
+        left: Images of the job that are not cut yet.
+        workers: Live workers that share them.
+    """
+    wanted = batch if not seconds_per_image else max(1, round(target_s / seconds_per_image / batch)) * batch
+    share = ceil(left / (2 * max(1, workers)) / batch) * batch
+    return max(1, min(wanted, max(share, batch), MAX_CHUNK_IMAGES))
+
+
+def cut(job: Job, *, cursor: int, images: int, models: Mapping[str, ModelFacts]) -> Cut:
+    """Take the next images from `cursor` on, up to a change of model or size.
+
+    Args:
+        job: The job.
+        cursor: Position in render order to begin at.
+        images: How many to take at most.
+        models: Facts by name in the job file.
+    """
+    numbers: list[int] = []
+    kind: tuple[str, tuple[int, int]] | None = None
+    while cursor < job.positions and len(numbers) < images:
+        place = job[job.number_at(cursor)]
+        if place is not None:
+            facts = models[place.values["model"]]
+            size = (place.values["width"] or facts.width, place.values["height"] or facts.height)
+            here = (place.values["model"], size)
+            if kind is not None and here != kind:
+                break
+            kind = here
+            numbers.append(place.number)
+        cursor += 1
+        if len(numbers) % 64 == 0 and len(Numbers.of(numbers).to_json()) > MAX_RANGES:
+            break
+    model, size = kind or (None, (0, 0))
+    return Cut(numbers=Numbers.of(numbers), cursor=cursor, model=model, size=size)

@@ -1,0 +1,67 @@
+"""What a job would be, told before anything is queued."""
+
+import json
+from typing import Any
+
+import click
+
+from storage.spec import Job, Place, Spec
+from storage.spec.fields import scheduler_label
+
+PNG_BYTES_PER_PIXEL = 1.75  # measured on photographs by the encoder's settings; flat pictures take less
+
+
+def estimate(spec: Spec) -> dict[str, Any]:
+    """Count, axis sizes, first and last image, bytes to expect."""
+    job = Job(spec)
+    first, last = _first(job), _last(job)
+    sides = [(place.values["width"] or 512, place.values["height"] or 512) for place in (first, last) if place]
+    pixels = max((width * height for width, height in sides), default=0)
+    return {
+        "name": spec.name,
+        "images": job.images,
+        "excluded": job.positions - job.images,
+        "axes": [{"keys": list(axis.keys), "values": len(axis)} for axis in spec.dimensions],
+        "models": dict(spec.models),
+        "first": _describe(first),
+        "last": _describe(last),
+        "bytes": int(job.images * pixels * PNG_BYTES_PER_PIXEL),
+        "plan": dict(spec.plan),
+    }
+
+
+def print_estimate(said: dict[str, Any]) -> None:
+    """For people."""
+    product = " x ".join(f"{axis['values']} {'+'.join(axis['keys'])}" for axis in said["axes"]) or "one image"
+    click.echo(f"{said['name']}: {said['images']} images = {product}")
+    if said["excluded"]:
+        click.echo(f"  {said['excluded']} places are excluded")
+    for name, place in said["models"].items():
+        click.echo(f"  model   {name}{f' ({place})' if place != name else ''}")
+    for which in ("first", "last"):
+        if said[which] is not None:
+            click.echo(f"  {which:<7} {json.dumps(said[which], ensure_ascii=False)}")
+    click.echo(f"  bytes   about {_bytes(said['bytes'])}")
+
+
+def _first(job: Job) -> Place | None:
+    return next((place for place in job if place is not None), None)
+
+
+def _last(job: Job) -> Place | None:
+    return next((place for number in range(len(job) - 1, -1, -1) if (place := job[number]) is not None), None)
+
+
+def _describe(place: Place | None) -> dict[str, Any] | None:
+    if place is None:
+        return None
+    values = {key: value for key, value in place.values.items() if value is not None}
+    return {"number": place.number, **values, "scheduler": scheduler_label(values["scheduler"]), **place.labels}
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 1000:
+            break
+        count /= 1000
+    return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"

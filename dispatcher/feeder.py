@@ -1,0 +1,180 @@
+"""From jobs to chunks in workers' queues: the next numbers of the fairest job, a row first, then the message.
+
+The row is committed before anything is published. A crash in between leaves an issued chunk that no worker ever
+reports, which the reconciler takes back.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from dispatcher.broker import Broker
+from dispatcher.cutting import chunk_images, cut
+from dispatcher.placement import Seat, Send, Want, choose
+from dispatcher.recorder import finish_if_complete
+from storage.messages import ChunkMessage, Heartbeat, ModelEntry
+from storage.plan import Plan, choose_plan
+from storage.spec import Job, Numbers
+from storage.spec_store import SpecStore
+from storage.sql import Database, chunks, jobs
+from storage.sql.chunks import ChunkRow, NewChunk
+from storage.sql.jobs import JobRow
+from storage.states import ChunkState, JobState, Wish
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """Everything that one decision looks at."""
+
+    jobs: Mapping[str, JobRow]
+    ready: Mapping[tuple[str, int], ChunkRow]
+    seats: list[Seat]
+    wants: list[Want]
+
+
+class Feeder:
+    """Fills the seats of live workers. The only one that cuts and issues chunks."""
+
+    def __init__(self, database: Database, broker: Broker, specs: SpecStore, *, chunk_s: float) -> None:
+        self._database = database
+        self._broker = broker
+        self._specs = specs
+        self._chunk_s = chunk_s
+
+    def feed(self, workers: Sequence[Heartbeat], *, fence: Callable[[Connection], None]) -> int:
+        """Issue chunks until no worker has room or no job has work. Returns how many.
+
+        Raises:
+            BrokerAway: A message could not be sent; its chunk is taken back later.
+            DatabaseAway: SQL does not answer.
+            StoreAway: A spec could not be read.
+        """
+        sent = 0
+        while workers:
+            with self._database.write() as connection:
+                fence(connection)
+                board = read_board(connection, workers)
+                send = choose(board.seats, board.wants, chunk_s=self._chunk_s)
+                issued = None if send is None else self._issue(connection, board, send, workers)
+            if send is None:
+                break
+            if issued is not None:
+                self._publish(board.jobs[send.want.job], issued)
+                sent += 1
+        return sent
+
+    def _issue(
+        self, connection: Connection, board: Board, send: Send, workers: Sequence[Heartbeat]
+    ) -> ChunkRow | None:
+        """Write down that a worker gets a chunk; None where there turned out to be nothing to give."""
+        row = board.jobs[send.want.job]
+        if send.want.chunk is not None:
+            chunk: ChunkRow | None = board.ready[row.id, send.want.chunk]
+        elif row.state == JobState.QUEUED:
+            chunk = self._cut_resolve(connection, row)
+        else:
+            chunk = self._cut_render(connection, row, send=send, workers=workers)
+        if chunk is None:
+            return None
+        now = time.time()
+        if chunks.issue(connection, chunk, node=send.seat.node, boot=send.seat.boot, now=now) is None:
+            return None
+        return chunks.get(connection, chunk.job, chunk.number)
+
+    def _cut_resolve(self, connection: Connection, row: JobRow) -> ChunkRow | None:
+        number = chunks.add(connection, NewChunk(job=row.id, kind="resolve", numbers=Numbers()))
+        jobs.enter(connection, row.id, JobState.RESOLVING)
+        return chunks.get(connection, row.id, number)
+
+    def _cut_render(
+        self, connection: Connection, row: JobRow, *, send: Send, workers: Sequence[Heartbeat]
+    ) -> ChunkRow | None:
+        job, models = self._specs.load(row.id, spec_hash=row.spec_hash), row.models
+        assert models is not None
+        frozen = jobs.plans(connection, [row.id]).get(row.id, {})
+        first = cut(job, cursor=row.cursor, images=1, models=models)
+        if first.model is None:
+            jobs.change(connection, row.id, cursor=first.cursor)
+            finish_if_complete(connection, row.id, now=time.time())
+            return None
+        plan = frozen.get(first.size) or _new_plan(job, first.size, send.seat, workers)
+        wanted = chunk_images(
+            seconds_per_image=row.seconds_per_image, target_s=self._chunk_s, batch=plan.batch,
+            left=job.positions - row.cursor, workers=len(workers),
+        )  # fmt: skip
+        part = cut(job, cursor=row.cursor, images=wanted, models=models)
+        plan_id = jobs.freeze_plan(connection, row.id, part.size, plan)
+        new = NewChunk(job=row.id, kind="render", numbers=part.numbers, plan=plan_id, model=part.model)
+        number = chunks.add(connection, new)
+        jobs.change(connection, row.id, cursor=part.cursor)
+        return chunks.get(connection, row.id, number)
+
+    def _publish(self, row: JobRow, chunk: ChunkRow) -> None:
+        assert chunk.node is not None and chunk.boot is not None
+        models = row.models or {}
+        message = ChunkMessage(
+            kind=chunk.kind, job=row.id, chunk=chunk.number, attempt=chunk.attempt, spec_hash=row.spec_hash,
+            ranges=chunk.numbers.to_json(), plan=chunk.plan,
+            models={name: ModelEntry(**facts.to_json()) for name, facts in models.items() if name == chunk.model},
+        )  # fmt: skip
+        label = f"job={row.name} chunk={chunk.number} model={chunk.model or '?'} images={chunk.images}"
+        self._broker.allow(row.id, chunk.number, chunk.attempt)
+        self._broker.send(message, node=chunk.node, boot=chunk.boot, label=label)
+        log.info("chunk issued", extra={
+            "job": row.id, "chunk": chunk.number, "attempt": chunk.attempt, "worker": chunk.node,
+            "images": chunk.images,
+        })  # fmt: skip
+
+
+def read_board(connection: Connection, workers: Sequence[Heartbeat]) -> Board:
+    """Read what there is to do and who could do it."""
+    rows = {row.id: row for row in jobs.still_open(connection) if row.wish == Wish.RUN}
+    ready = {row.id: row for row in chunks.in_state(connection, ChunkState.READY) if row.job in rows}
+    issued = chunks.in_state(connection, ChunkState.ISSUED)
+    lost = chunks.lost_nodes(connection, list(ready.values()))
+    plans = jobs.plans(connection, list(rows))
+    seats = [
+        Seat(
+            node=beat.node, boot=beat.boot, device_type=beat.device_type, resident=frozenset(beat.resident),
+            chunks=sum((row.node, row.boot) == (beat.node, beat.boot) for row in issued),
+        )
+        for beat in workers
+    ]  # fmt: skip
+    wants = []
+    for age, row in enumerate(rows.values()):
+        flying = sum(chunk.job == row.id for chunk in issued)
+        device = next((plan.device_type for plan in plans.get(row.id, {}).values()), None)
+        mine: list[ChunkRow | None] = [chunk for chunk in ready.values() if chunk.job == row.id]
+        if row.state == JobState.QUEUED or (row.state == JobState.RUNNING and _has_more(row)):
+            mine.append(None)
+        wants += [_want(row, chunk, device=device, in_flight=flying, age=age, lost=lost) for chunk in mine]
+    return Board(rows, ready, seats, wants)
+
+
+def _has_more(row: JobRow) -> bool:
+    return row.cursor < row.positions
+
+
+def _want(
+    row: JobRow, chunk: ChunkRow | None, *, device: str | None, in_flight: int, age: int,
+    lost: Mapping[tuple[str, int], set[str]],
+) -> Want:  # fmt: skip
+    model = None
+    if chunk is not None and chunk.model is not None and row.models is not None:
+        model = row.models[chunk.model].digest
+    elif row.models is not None and len(row.models) == 1:
+        model = next(iter(row.models.values())).digest
+    return Want(
+        job=row.id, chunk=None if chunk is None else chunk.number, model=model, device_type=device,
+        in_flight=in_flight, age=age, lost_on=frozenset() if chunk is None else frozenset(lost[chunk.id]),
+    )  # fmt: skip
+
+
+def _new_plan(job: Job, size: tuple[int, int], seat: Seat, workers: Sequence[Heartbeat]) -> Plan:
+    threads = next(beat.threads for beat in workers if beat.node == seat.node)
+    return choose_plan(job.spec.plan, device_type=seat.device_type, threads=threads, width=size[0], height=size[1])

@@ -1,0 +1,70 @@
+"""Whether a manifest says only what its run was asked to do. Pure."""
+
+from storage.errors import ManifestRefused
+from storage.keys import run_prefix
+from storage.messages import Manifest
+from storage.spec import Job, Numbers, digest
+from storage.sql.chunks import ChunkRow
+from storage.sql.jobs import JobRow
+
+
+def check_manifest(manifest: Manifest, *, key: str, job: Job, job_row: JobRow, chunk: ChunkRow) -> None:
+    """Check a manifest against the chunk that it answers.
+
+    Args:
+        manifest: As read from the store.
+        key: Where it lay.
+        job: The job's images.
+        job_row: The job as stored.
+        chunk: The chunk as stored.
+
+    Raises:
+        ManifestRefused: Says what is wrong.
+    """
+
+    def refuse(reason: str) -> ManifestRefused:
+        return ManifestRefused(key, reason)
+
+    if not 1 <= manifest.attempt <= chunk.attempt:
+        raise refuse(f"attempt {manifest.attempt} was never issued (the last one is {chunk.attempt})")
+    if manifest.spec_hash != job_row.spec_hash:
+        raise refuse(f"is about spec {manifest.spec_hash}")
+    if manifest.fatal is not None:
+        return
+    if chunk.kind == "resolve":
+        if set(manifest.models) != set(job.spec.models):
+            raise refuse(f"resolves {sorted(manifest.models)}, the job names {sorted(job.spec.models)}")
+        return
+    if manifest.plan != chunk.plan:
+        raise refuse("was rendered by another plan")
+    if job_row.models is None:
+        raise refuse("came before the job's models were resolved")
+    digests = {name: facts.digest for name, facts in job_row.models.items()}
+    for name, entry in manifest.models.items():
+        if digests.get(name) != entry.digest:
+            raise refuse(f"model {name!r} had other bytes")
+    _check_numbers(manifest, key=key, chunk=chunk)
+    _check_images(manifest, key=key, job=job, job_row=job_row)
+
+
+def _check_numbers(manifest: Manifest, *, key: str, chunk: ChunkRow) -> None:
+    try:
+        untried = list(Numbers.from_json(manifest.untried))
+    except (TypeError, ValueError):
+        raise ManifestRefused(key, "untried is no list of ranges") from None
+    said = [made.number for made in manifest.images] + [failed.number for failed in manifest.failed] + untried
+    if len(said) != len(set(said)):
+        raise ManifestRefused(key, "names an image twice")
+    if set(said) != set(chunk.numbers):
+        raise ManifestRefused(key, "does not account for exactly the images of its chunk")
+
+
+def _check_images(manifest: Manifest, *, key: str, job: Job, job_row: JobRow) -> None:
+    prefix = run_prefix(manifest.job, manifest.chunk, manifest.attempt, manifest.run)
+    assert job_row.models is not None
+    for made in manifest.images:
+        if not made.key.startswith(prefix) or (made.preview is not None and not made.preview.startswith(prefix)):
+            raise ManifestRefused(key, f"names an object outside {prefix}")
+        place = job[made.number]
+        if place is None or digest(job.recipe(place, job_row.models)) != made.recipe_hash:
+            raise ManifestRefused(key, f"image {made.number} was rendered by another recipe")

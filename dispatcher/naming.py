@@ -1,0 +1,56 @@
+"""Readable file names from a pattern such as {number:06}_{scheduler}_{seed}.png. Pure."""
+
+import re
+import string
+from collections.abc import Mapping
+
+from storage.errors import InvalidSpec, nearest
+from storage.sql.images import ImageRow
+
+DEFAULT_PATTERN = "{number:06}_{scheduler}_{seed}.png"
+MAX_PART_CHARS = 80
+_FIELDS = ("number", "prompt", "negative_prompt", "seed", "scheduler", "steps", "guidance_scale", "width", "height",
+           "model", "worker", "sha256")  # fmt: skip
+
+
+def file_name(pattern: str, row: ImageRow) -> str:
+    """Fill in a pattern for one image; labels are fields too.
+
+    Slashes in the pattern make folders; whatever a value holds becomes one harmless part of a name.
+
+    Raises:
+        InvalidSpec: An unknown field, or a format that does not fit it.
+    """
+    values: dict[str, object] = {name: getattr(row, name) for name in _FIELDS}
+    values.update(row.labels)
+    safe = {name: _safe(value) for name, value in values.items()}
+    try:
+        name = string.Formatter().vformat(pattern, (), _Known(safe))
+    except (ValueError, AttributeError, IndexError, TypeError) as error:
+        raise InvalidSpec("--name", pattern, f"not a name pattern: {error}") from None
+    parts = [part for part in name.split("/") if part not in ("", ".", "..")]
+    if not parts:
+        raise InvalidSpec("--name", pattern, "must give a name")
+    return "/".join(parts)
+
+
+class _Known(dict[str, object]):
+    def __missing__(self, name: str) -> object:
+        raise InvalidSpec("--name", f"{{{name}}}", f"unknown field; {nearest(name, self)}")
+
+
+def _safe(value: object) -> object:
+    if isinstance(value, int | float):
+        return value
+    text = "none" if value is None else str(value)
+    clean = re.sub(r"[^\w.+=-]+", "-", text).strip("-.")[:MAX_PART_CHARS]
+    return clean or "empty"
+
+
+def fields_of(row: ImageRow) -> Mapping[str, str | int | float | None]:
+    """What users know an image by: recipe fields and labels."""
+    return {
+        "prompt": row.prompt, "negative_prompt": row.negative_prompt, "seed": row.seed, "scheduler": row.scheduler,
+        "steps": row.steps, "guidance_scale": row.guidance_scale, "width": row.width, "height": row.height,
+        "model": row.model, **row.labels,
+    }  # fmt: skip

@@ -1,0 +1,93 @@
+"""How far a job is: a reading of SQL and heartbeats, and its rate over the last seconds. Pure but for `read_progress`."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dispatcher.broker import Broker
+from storage.errors import BrokerAway
+from storage.messages import Heartbeat
+from storage.sql import Database, jobs
+from storage.sql.jobs import JobRow
+from storage.states import JobState
+
+WINDOW_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One reading."""
+
+    row: JobRow
+    workers: Sequence[Heartbeat]
+    broker: str  # why workers cannot be seen, or empty
+
+    @property
+    def ended(self) -> int:
+        """Images made or failed, those still in a worker's hands included."""
+        stored = sum(beat.holding.images for beat in self.workers if beat.holding and beat.holding.job == self.row.id)
+        return min(self.row.images, self.row.done + self.row.failed + (stored if self.row.is_open else 0))
+
+    @property
+    def waits_for(self) -> str:
+        """Why nothing moves, in a few words; empty while it moves."""
+        if not self.row.is_open:
+            return ""
+        if self.broker:
+            return self.broker
+        if not self.workers:
+            return "no worker yet"
+        if self.row.state == JobState.QUEUED:
+            return "no worker has looked at its models yet"
+        return "reading its models" if self.row.state == JobState.RESOLVING else ""
+
+
+class Rate:
+    """Images a second over the last 20 s of readings."""
+
+    def __init__(self) -> None:
+        self._points: deque[tuple[float, int]] = deque()
+
+    def add(self, ended: int, *, now: float) -> None:
+        """Take in one reading; a count never goes back."""
+        highest = max(ended, self._points[-1][1] if self._points else 0)
+        self._points.append((now, highest))
+        while len(self._points) > 2 and now - self._points[1][0] > WINDOW_S:
+            self._points.popleft()
+
+    @property
+    def per_second(self) -> float | None:
+        """None until something was made."""
+        if len(self._points) < 2:
+            return None
+        (began, first), (ends, last) = self._points[0], self._points[-1]
+        return (last - first) / (ends - began) if last > first and ends > began else None
+
+
+def read_progress(database: Database, broker: Broker | None, job_id: str) -> Progress:
+    """Read a job and who works. A broker that is away only hides the workers. Raises DatabaseAway."""
+    with database.read() as connection:
+        row = jobs.get(connection, job_id)
+    if broker is None:
+        return Progress(row, [], "")
+    try:
+        return Progress(row, broker.hear().heartbeats, "")
+    except BrokerAway as error:
+        return Progress(row, [], str(error))
+
+
+def describe_worker(beat: Heartbeat) -> str:
+    """What a worker does, in a few words."""
+    held = beat.holding
+    if held is None:
+        return "idle"
+    if held.phase == "running" and held.steps:
+        return f"step {held.step}/{held.steps}, {held.images}/{held.of} images stored"
+    return f"{held.phase}, {held.images}/{held.of} images stored" if held.of else held.phase
+
+
+def duration(seconds: float) -> str:
+    """Seconds as 0:07, 12:40 or 3:05:00."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,73 @@
+"""The queue `record`: a Celery worker inside the dispatcher, one thread, so that Flower shows it like any other.
+
+It is only the quick way. A message that is lost costs seconds: the reconciler finds the manifest.
+"""
+
+import logging
+import threading
+from typing import Any
+
+from celery.worker import WorkController
+from celery.worker import state as worker_state
+from kombu import Exchange, Queue
+
+from dispatcher.recorder import Recorder
+from storage.celery_app import RECORD, make_app
+from storage.errors import FarmError, TransientError
+from storage.keys import RECORD_QUEUE
+
+log = logging.getLogger(__name__)
+
+
+class RecordConsumer:
+    """Runs `Recorder.record` for every message."""
+
+    def __init__(self, broker_url: str, recorder: Recorder) -> None:
+        app = make_app(broker_url, role="dispatcher")
+        app.conf.update(
+            task_acks_late=False,  # a failed record is the reconciler's, not the queue's
+            task_queues=[Queue(RECORD_QUEUE, exchange=Exchange(""), routing_key=RECORD_QUEUE)],
+            task_default_queue=RECORD_QUEUE,
+            worker_pool_start_method=None,
+        )
+
+        @app.task(name=RECORD)  # type: ignore[untyped-decorator, unused-ignore]
+        def record(manifest: str) -> None:
+            _record(recorder, manifest)
+
+        app.finalize()
+        self._app = app
+        self._worker: Any = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to consume, in a thread of its own."""
+        worker_state.should_stop = None
+        self._worker = WorkController(
+            app=self._app, hostname=_hostname(), pool="solo", concurrency=1, loglevel=logging.WARNING,
+            without_mingle=True, without_gossip=True, queues=[RECORD_QUEUE],
+        )  # fmt: skip
+        self._thread = threading.Thread(target=self._worker.start, name="records", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the message in hand and end the thread."""
+        worker_state.should_stop = 0
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+        worker_state.should_stop = None
+
+
+def _record(recorder: Recorder, manifest: str) -> None:
+    try:
+        recorder.record(manifest)
+    except TransientError as error:
+        log.info("record put off", extra={"manifest": manifest, "why": str(error)})
+    except FarmError as error:
+        log.warning("manifest refused", extra={"manifest": manifest, "why": str(error)})
+
+
+def _hostname() -> str:
+    from celery.utils.nodenames import default_nodename
+
+    return str(default_nodename("dispatcher"))

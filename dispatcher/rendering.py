@@ -1,0 +1,125 @@
+"""One job from spec to sheet on an embedded farm: what `farm run`, `farm demo` and `farm check --sample` do."""
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from dispatcher.broker import Broker
+from dispatcher.contact import SheetFiles, draw_sheet, write_sheet
+from dispatcher.embedded import EmbeddedFarm
+from dispatcher.farm import Farm
+from dispatcher.gallery import Gallery
+from dispatcher.progress import Progress, duration
+from dispatcher.screen import make_screen
+from dispatcher.submission import submit
+from dispatcher.watching import follow
+from storage.spec import Spec
+from storage.sql import images
+from storage.sql.jobs import JobRow
+from storage.states import JobState
+
+SHEET_IMAGES = 2000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """How to render."""
+
+    out: Path | None  # None: outputs/NAME-ID
+    pattern: str
+    devices: str
+    plain: bool
+    new: bool
+    chunk_s: float
+
+
+class _Stop:
+    """The first Ctrl-C asks to stop, the second one stops at once."""
+
+    def __init__(self, kill: Callable[[], None]) -> None:
+        self._kill = kill
+        self.asked = False
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        if self.asked:
+            self._kill()
+            raise SystemExit(130)
+        self.asked = True
+        raise KeyboardInterrupt
+
+
+def render(farm: Farm, spec: Spec, *, source: str, options: Options) -> int:
+    """Submit, render to the end, write images and sheet, say where they are. Returns the exit code."""
+    submission = submit(
+        spec, settings=farm.settings, database=farm.database, store=farm.store, source=source, new=options.new
+    )
+    row = submission.row
+    out = options.out or Path("outputs") / f"{row.name}-{row.id}"
+    _announce(row, is_new=submission.is_new)
+    gallery = Gallery(out, pattern=options.pattern, database=farm.database, store=farm.store)
+    if row.is_open:
+        progress = _render(farm, row, gallery=gallery, options=options)
+        if progress is None:
+            click.echo(f"\nstopped; nothing is lost. Go on with: ./farm run {source}")
+            return 130
+        row = progress.row
+    else:
+        gallery.fill(row.id, again=True)
+    return report(farm, row, out=out)
+
+
+def report(farm: Farm, row: JobRow, *, out: Path) -> int:
+    """Draw the sheet and say how the job ended. Returns the exit code."""
+    if row.state in (JobState.FAILED, JobState.CANCELLED):
+        click.echo(f"farm: job {row.name} {row.state}{f': {row.reason}' if row.reason else ''}", err=True)
+        return 1
+    sheet = write_sheet(draw_sheet(farm, row, rows=None, cols=None, pages=None, pick={}, limit=SHEET_IMAGES), out)
+    _print_places(farm, row, out, sheet)
+    if row.failed:
+        with farm.database.read() as connection:
+            for reason, detail, times in images.failures(connection, row.id, limit=3):
+                click.echo(f"farm: {times} images failed ({reason}): {detail}", err=True)
+        return 1
+    return 0
+
+
+def _render(farm: Farm, row: JobRow, *, gallery: Gallery, options: Options) -> Progress | None:
+    settings = farm.settings.model_copy(update={"chunk_s": min(farm.settings.chunk_s, options.chunk_s)})
+    embedded = EmbeddedFarm(settings, devices=options.devices)
+    stop = _Stop(embedded.kill)
+    before = signal.signal(signal.SIGINT, stop)
+    terminate = signal.signal(signal.SIGTERM, stop)
+    try:
+        with embedded:
+            screen = make_screen(plain=options.plain)
+            broker = Broker(embedded.broker_url)
+            return follow(farm, row.id, broker=broker, screen=screen, gallery=gallery, tend=embedded.tend)
+    except KeyboardInterrupt:
+        return None
+    finally:
+        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGTERM, terminate)
+
+
+def _announce(row: JobRow, *, is_new: bool) -> None:
+    if is_new:
+        click.echo(f"job {row.name} ({row.id}): {row.images} images")
+    elif row.is_open:
+        click.echo(f"job {row.name} ({row.id}) goes on: {row.done + row.failed} of {row.images} images are there")
+    else:
+        click.echo(f"job {row.name} ({row.id}) is done already; --new renders it again")
+
+
+def _print_places(farm: Farm, row: JobRow, out: Path, sheet: SheetFiles) -> None:
+    took = "" if row.finished_at is None or row.started_at is None else f" in {duration(row.finished_at - row.started_at)}"
+    click.echo(f"\n{row.done} images made{f', {row.failed} failed' if row.failed else ''}{took}\n")
+    click.echo(f"  images    {out}/")
+    click.echo(f"  sheet     {sheet.html}")
+    for page in sheet.png:
+        click.echo(f"            {page}")
+    click.echo(f"  store     {farm.store.locate(f'jobs/{row.id}')}")
+    click.echo(f"  database  {farm.database.address}")

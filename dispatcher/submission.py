@@ -1,0 +1,54 @@
+"""A frozen spec becomes a job: the spec into the store, then one row into SQL, whatever the job's size."""
+
+import time
+from dataclasses import dataclass
+
+from storage.blobs import BlobStore
+from storage.keys import new_id
+from storage.settings import Settings
+from storage.spec import Job, Spec
+from storage.spec_store import SpecStore
+from storage.sql import Database, jobs
+from storage.sql.jobs import JobRow, NewJob
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What `submit` did."""
+
+    row: JobRow
+    is_new: bool
+
+
+def submit(
+    spec: Spec, *, settings: Settings, database: Database, store: BlobStore, source: str, new: bool = False
+) -> Submission:
+    """Store a job, or find the one that this spec already has.
+
+    Args:
+        spec: Frozen.
+        settings: For the user's name.
+        database: Where the row goes.
+        store: Where the spec goes, before the row: a row never points to nothing.
+        source: The argument that the user gave, to show later how to go on.
+        new: Make another job even if this spec has one that is open or done.
+
+    Raises:
+        StoreAway: Nothing was queued.
+        DatabaseAway: Nothing was queued.
+    """
+    spec_hash = spec.hash
+    if not new:
+        with database.read() as connection:
+            known = jobs.same_spec(connection, spec_hash, user=settings.user)
+        if known is not None:
+            return Submission(known, is_new=False)
+    job, job_id = Job(spec), new_id()
+    SpecStore(store).save(job_id, spec)
+    row = NewJob(
+        id=job_id, name=spec.name, user=settings.user, source=source, spec_hash=spec_hash, positions=job.positions,
+        images=job.images, created_at=time.time(),
+    )  # fmt: skip
+    with database.write() as connection:
+        jobs.add(connection, row)
+        return Submission(jobs.get(connection, job_id), is_new=True)

@@ -1,0 +1,135 @@
+"""What the dispatcher and the workers say to each other: chunks, manifests, heartbeats, orders.
+
+All of them are small JSON with a schema. A message names its work by ids and ranges; the words themselves (prompts,
+options) stay in the spec, which the worker reads from the store and checks by its hash.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from storage.plan import Plan
+
+MANIFEST_SCHEMA = 1
+Ranges = list[list[int]]  # as Numbers.to_json gives them
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelEntry(_Message):
+    """What a worker found out about one model."""
+
+    digest: str
+    family: str
+    width: int
+    height: int
+
+
+class ChunkMessage(_Message):
+    """One Celery task `render`: find out about the models of a job, or render some of its images."""
+
+    kind: Literal["resolve", "render"]
+    job: str
+    chunk: int
+    attempt: int
+    spec_hash: str
+    ranges: Ranges = []
+    plan: Plan | None = None
+    models: dict[str, ModelEntry] = {}  # by name in the job file; other bytes are refused
+
+
+class MadeImage(_Message):
+    """One image that lies in the store."""
+
+    number: int
+    key: str
+    sha256: str
+    pixel_sha256: str  # over "WxH:" and the RGB bytes
+    bytes: int
+    width: int
+    height: int
+    recipe_hash: str
+    preview: str | None = None  # key of the strip of step previews
+    seconds: dict[str, float] = {}  # phase -> seconds, this image's share
+
+
+class FailedImage(_Message):
+    """One image that could not be made, and why."""
+
+    number: int
+    reason: str  # a short class: "error", "non_finite", ...
+    detail: str
+
+
+class Manifest(_Message):
+    """What came of one run. Written after everything it names."""
+
+    manifest_schema: Literal[1] = MANIFEST_SCHEMA
+    job: str
+    chunk: int
+    attempt: int
+    run: str
+    node: str
+    boot: str
+    spec_hash: str
+    plan: Plan | None
+    environment: dict[str, Any]  # library versions and device
+    models: dict[str, ModelEntry]
+    images: list[MadeImage] = []
+    failed: list[FailedImage] = []
+    untried: Ranges = []
+    fatal: str | None = None  # a sentence: nothing of this job can be rendered here
+    started: float  # Unix seconds, the worker's clock
+    finished: float
+    seconds: dict[str, float]  # phase -> seconds of the whole run
+
+
+class Holding(_Message):
+    """The chunk that a worker has in its hands."""
+
+    job: str
+    chunk: int
+    attempt: int
+    run: str
+    phase: Literal["loading", "running", "uploading", "stored"]
+    step: int = 0
+    steps: int = 0
+    images: int = 0  # stored so far
+    of: int = 0
+
+
+class Heartbeat(_Message):
+    """The whole state of a worker, overwritten by its child every second."""
+
+    node: str
+    boot: str  # one life of the Celery node
+    child: str  # one life of the process that owns the device
+    beat: int  # grows by one each time
+    device_type: Literal["cpu", "cuda"]
+    device: str  # for people: "cpu", "NVIDIA H100"
+    threads: int
+    memory_bytes: int  # of the device; 0 where unknown
+    renderer: str
+    holding: Holding | None = None
+    resident: list[str] = []  # digests of the loaded models
+    epoch: str | None = None  # as last read from Redis
+
+
+class Orders(_Message):
+    """What the dispatcher wants of a worker. No orders means carry on."""
+
+    stop_jobs: list[str] = Field(default=[], description="jobs whose chunks end at the next step")
+
+
+def parse_heartbeats(values: Mapping[str, bytes]) -> list[Heartbeat]:
+    """Heartbeats by key; what cannot be read is left out, as if silent."""
+    beats = []
+    for raw in values.values():
+        try:
+            beats.append(Heartbeat.model_validate_json(raw))
+        except ValueError:
+            continue
+    return beats

@@ -1,0 +1,57 @@
+"""The plan: what decides the low bits of a picture besides its recipe.
+
+It is chosen once per job and image size, when the first chunk is issued, so that every image of that size is
+rendered alike, whoever does it and whenever.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from storage.spec.canonical import digest
+from storage.spec.jobfile import Dtype
+
+_CPU_BATCH_PIXELS = 8 * 64 * 64  # tiny pictures gain from batches on a CPU, large ones do not
+_GPU_BATCH_PIXELS = 8 * 512 * 512
+
+
+class Plan(BaseModel):
+    """How a chunk is rendered."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    device_type: Literal["cpu", "cuda"]
+    dtype: Dtype
+    batch: int  # images of one pipeline call; tails are padded to it
+    threads: int  # CPU threads
+    tf32: bool
+    attention: Literal["sdpa"] = "sdpa"
+    compile: bool = False
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the canonical spelling."""
+        return digest(self.model_dump())
+
+
+def choose_plan(pins: Mapping[str, Any], *, device_type: str, threads: int, width: int, height: int) -> Plan:
+    """The plan for one image size on one kind of device.
+
+    Args:
+        pins: What the job fixes under `plan:`.
+        device_type: "cpu" or "cuda".
+        threads: That a worker on this device offers.
+        width: Of the image in pixels.
+        height: Likewise.
+    """
+    room = _CPU_BATCH_PIXELS if device_type == "cpu" else _GPU_BATCH_PIXELS
+    batch = max(1, min(8 if device_type == "cpu" else 16, room // (width * height)))
+    chosen = {
+        "device_type": device_type,
+        "dtype": "float32" if device_type == "cpu" else "float16",
+        "batch": batch,
+        "threads": threads if device_type == "cpu" else 1,
+        "tf32": False,
+    }
+    return Plan.model_validate({**chosen, **pins})

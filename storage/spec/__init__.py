@@ -1,0 +1,13 @@
+"""What a user wishes for, frozen: the job file, the lazy product of its axes, the recipe of each image. All pure."""
+
+from storage.spec.canonical import canonical, digest
+from storage.spec.freezing import freeze
+from storage.spec.job import Job, ModelFacts, Place, Spec, batch_key
+from storage.spec.jobfile import JobFile
+from storage.spec.numbers import Numbers
+from storage.spec.reading import check_job_file, read_job_file
+
+__all__ = [
+    "Job", "JobFile", "ModelFacts", "Numbers", "Place", "Spec",
+    "batch_key", "canonical", "check_job_file", "digest", "freeze", "read_job_file",
+]  # fmt: skip

@@ -1,0 +1,216 @@
+"""The factors of a job's product, counted and indexed without being listed.
+
+A dimension binds one or more recipe keys (and labels) at each of its places. All of them are plain data and go
+into the frozen spec as tagged JSON.
+"""
+
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What one place of a dimension says."""
+
+    values: Mapping[str, Any]  # recipe keys
+    labels: Mapping[str, str]  # kept with the image, not part of the recipe
+
+
+class Dimension(Protocol):
+    """One factor of the product."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The recipe keys it binds."""
+
+    def __len__(self) -> int: ...
+
+    def at(self, place: int) -> Binding:
+        """What place `place` binds, in constant time."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Its entry in the frozen spec."""
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """One key, a list of values."""
+
+    key: str
+    values: tuple[Any, ...]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.key,)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def at(self, place: int) -> Binding:
+        return Binding({self.key: self.values[place]}, {})
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": "values", "key": self.key, "values": list(self.values)}
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One key, whole numbers in a row."""
+
+    key: str
+    start: int
+    count: int
+    step: int
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.key,)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def at(self, place: int) -> Binding:
+        return Binding({self.key: self.start + self.step * place}, {})
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": "span", "key": self.key, "start": self.start, "count": self.count, "step": self.step}
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """Seeds by replicate; the job computes them, since they depend on the other dimensions."""
+
+    count: int
+    over: tuple[str, ...]
+    job_seed: int
+    key: str = "seed"
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.key,)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def at(self, place: int) -> Binding:
+        return Binding({self.key: place}, {})  # the replicate; Job turns it into the seed
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": "derived", "count": self.count, "over": list(self.over), "job_seed": self.job_seed}
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A text with {names}; the last name turns fastest. Names become labels."""
+
+    key: str
+    template: str
+    names: tuple[str, ...]
+    values: tuple[tuple[str, ...], ...]  # one list a name
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.key,)
+
+    def __len__(self) -> int:
+        return prod(len(values) for values in self.values)
+
+    def at(self, place: int) -> Binding:
+        chosen: dict[str, str] = {}
+        for name, values in zip(reversed(self.names), reversed(self.values), strict=True):
+            place, digit = divmod(place, len(values))
+            chosen[name] = values[digit]
+        labels = {name: chosen[name] for name in self.names}
+        return Binding({self.key: self.template.format_map(labels)}, labels)
+
+    def to_json(self) -> dict[str, Any]:
+        lists = [[name, list(values)] for name, values in zip(self.names, self.values, strict=True)]
+        return {"kind": "template", "key": self.key, "template": self.template, "values": lists}
+
+
+@dataclass(frozen=True, slots=True)
+class Zipped:
+    """Several dimensions of one length, walked together."""
+
+    parts: tuple[Dimension, ...]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(key for part in self.parts for key in part.keys)
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
+
+    def at(self, place: int) -> Binding:
+        bindings = [part.at(place) for part in self.parts]
+        values = {key: value for binding in bindings for key, value in binding.values.items()}
+        return Binding(values, {name: text for binding in bindings for name, text in binding.labels.items()})
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": "zip", "parts": [part.to_json() for part in self.parts]}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A row source: columns for recipe keys, columns for labels."""
+
+    keys_: tuple[str, ...]
+    labels: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]  # keys first, then labels
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return self.keys_
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def at(self, place: int) -> Binding:
+        row = self.rows[place]
+        width = len(self.keys_)
+        values = dict(zip(self.keys_, row[:width], strict=True))
+        return Binding(values, dict(zip(self.labels, row[width:], strict=True)))
+
+    def to_json(self) -> dict[str, Any]:
+        rows = [list(row) for row in self.rows]
+        return {"kind": "table", "keys": list(self.keys_), "labels": list(self.labels), "rows": rows}
+
+
+def template_names(template: str) -> list[str]:
+    """The {names} of a template, in order. Raises ValueError for a template that Python cannot read."""
+    names = []
+    for _, name, spec, conversion in string.Formatter().parse(template):
+        if name is None:
+            continue
+        if not name.isidentifier() or spec or conversion:
+            raise ValueError(f"{{{name}}} must be a plain name; write {{{{ and }}}} for braces that should stay")
+        names.append(name)
+    return list(dict.fromkeys(names))
+
+
+def from_json(entry: Mapping[str, Any]) -> Dimension:
+    """Rebuild a dimension from its entry in a frozen spec."""
+    match entry["kind"]:
+        case "values":
+            return Values(entry["key"], tuple(entry["values"]))
+        case "span":
+            return Span(entry["key"], entry["start"], entry["count"], entry["step"])
+        case "derived":
+            return Derived(entry["count"], tuple(entry["over"]), entry["job_seed"])
+        case "template":
+            names, values = zip(*entry["values"], strict=True)
+            return Template(entry["key"], entry["template"], names, tuple(tuple(texts) for texts in values))
+        case "zip":
+            return Zipped(tuple(from_json(part) for part in entry["parts"]))
+        case "table":
+            rows = tuple(tuple(row) for row in entry["rows"])
+            return Table(tuple(entry["keys"]), tuple(entry["labels"]), rows)
+    raise ValueError(f"unknown kind of dimension {entry['kind']!r}")
+
+
+def total(dimensions: Sequence[Dimension]) -> int:
+    """How many places the product has; an integer, whatever its size."""
+    return prod(len(dimension) for dimension in dimensions)

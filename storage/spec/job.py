@@ -1,0 +1,186 @@
+"""A job: a frozen spec, counted and indexed, never listed.
+
+An image's number is its place in declared order, the last dimension turning fastest. Its position is its place in
+render order, where what is dear to change (model, size, scheduler) turns slowest. Both are mixed-radix numbers over
+the same dimensions, so either is found from the other in as many steps as there are dimensions.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from storage.schedulers import SCHEDULERS
+from storage.spec.canonical import digest, seed_from
+from storage.spec.dimension import Derived, Dimension, from_json, total
+from storage.spec.exclusion import Clause, excluded_count, is_excluded
+from storage.spec.fields import FIELDS, Cost
+
+SPEC_SCHEMA = 1
+RECIPE_SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelFacts:
+    """What a worker found out about a model, frozen with the job before its first chunk."""
+
+    digest: str  # "sha256:..." over every file that decides pixels
+    family: str  # diffusers pipeline class
+    width: int  # pixels, the size that the model was made for
+    height: int
+
+    def to_json(self) -> dict[str, Any]:
+        """For the manifest and for SQL."""
+        return {"digest": self.digest, "family": self.family, "width": self.width, "height": self.height}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """One image as the job states it; a model by the name in the job file, a silent size as None."""
+
+    number: int
+    values: Mapping[str, Any]  # every key of FIELDS
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spec:
+    """The frozen text of a job. Equal content has one hash, wherever it was written."""
+
+    name: str
+    mode: str
+    models: Mapping[str, str]  # name in the job file -> folder or hub id
+    fixed: Mapping[str, Any]
+    dimensions: tuple[Dimension, ...]
+    exclude: tuple[Clause, ...] = ()
+    plan: Mapping[str, Any] = field(default_factory=dict)  # what the job pins
+    previews: Mapping[str, Any] | None = None
+    output: Mapping[str, Any] = field(default_factory=lambda: {"format": "png"})
+    sample: int | None = None  # render only that many, spread evenly
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole spec as plain JSON."""
+        return {
+            "schema": SPEC_SCHEMA, "name": self.name, "mode": self.mode, "models": dict(self.models),
+            "fixed": dict(self.fixed), "dimensions": [dimension.to_json() for dimension in self.dimensions],
+            "exclude": [dict(clause) for clause in self.exclude], "plan": dict(self.plan),
+            "previews": self.previews, "output": dict(self.output), "sample": self.sample,
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> "Spec":
+        """Read back what `to_json` gave. Raises ValueError for another schema."""
+        if entry["schema"] != SPEC_SCHEMA:
+            raise ValueError(f"spec has schema {entry['schema']}, this farm reads {SPEC_SCHEMA}")
+        rest = {key: value for key, value in entry.items() if key not in ("schema", "dimensions", "exclude")}
+        dimensions = tuple(from_json(dimension) for dimension in entry["dimensions"])
+        return cls(**rest, dimensions=dimensions, exclude=tuple(entry["exclude"]))
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the canonical spelling."""
+        return digest(self.to_json())
+
+
+class Job:
+    """The images of a spec. `len(job)` counts places, `job[n]` is the place with number n."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self._places = total(spec.dimensions)
+        dearest = [min(FIELDS[key].cost for key in dimension.keys) for dimension in spec.dimensions]
+        self._strides = _strides(spec.dimensions)
+        render_order = sorted(range(len(spec.dimensions)), key=dearest.__getitem__)
+        self._render_order = render_order
+
+    def __len__(self) -> int:
+        return self._places
+
+    def __getitem__(self, number: int) -> Place | None:
+        """The image with that number; None where the job leaves the place empty. Raises IndexError past the end."""
+        rest = range(self._places)[number]
+        bindings = []
+        for dimension, stride in zip(self.spec.dimensions, self._strides, strict=True):
+            digit, rest = divmod(rest, stride)
+            bindings.append(dimension.at(digit))
+        if is_excluded(bindings, self.spec.exclude):
+            return None
+        values = {**self.spec.fixed, **{key: value for binding in bindings for key, value in binding.values.items()}}
+        labels = {name: text for binding in bindings for name, text in binding.labels.items()}
+        for dimension in self.spec.dimensions:
+            for part in getattr(dimension, "parts", (dimension,)):
+                if isinstance(part, Derived):
+                    values["seed"] = _derived_seed(part, values)
+        return Place(number=range(self._places)[number], values=values, labels=labels)
+
+    def __iter__(self) -> Iterator[Place | None]:
+        return (self[number] for number in range(self._places))
+
+    @property
+    def positions(self) -> int:
+        """How many positions the render order has; with a sample, its size."""
+        return self._places if self.spec.sample is None else min(self.spec.sample, self._places)
+
+    @cached_property
+    def images(self) -> int:
+        """How many images will be rendered: positions less empty places."""
+        if self.spec.sample is not None:
+            return sum(self[self.number_at(position)] is not None for position in range(self.positions))
+        return self._places - excluded_count(self.spec.dimensions, self.spec.exclude)
+
+    def number_at(self, position: int) -> int:
+        """The number of the image that comes at `position` in render order."""
+        rest = range(self.positions)[position]
+        if self.spec.sample is not None:
+            rest = rest * self._places // self.positions
+        number = 0
+        for axis in reversed(self._render_order):
+            rest, digit = divmod(rest, len(self.spec.dimensions[axis]))
+            number += digit * self._strides[axis]
+        return number
+
+    def recipe(self, place: Place, models: Mapping[str, ModelFacts]) -> dict[str, Any]:
+        """What decides the picture, resolved to the last value: models by digest, sizes in pixels.
+
+        Args:
+            place: Of this job.
+            models: Facts by the names in the job file.
+        """
+        values = place.values
+        facts = models[values["model"]]
+        kind = SCHEDULERS[values["scheduler"]["name"]]
+        return {
+            "schema": RECIPE_SCHEMA,
+            "mode": self.spec.mode,
+            "model": facts.digest,
+            "prompt": values["prompt"],
+            "negative_prompt": values["negative_prompt"],
+            "seed": values["seed"],
+            "steps": values["steps"],
+            "guidance_scale": values["guidance_scale"],
+            "width": values["width"] or facts.width,
+            "height": values["height"] or facts.height,
+            "scheduler": {
+                "class": kind.diffusers_class,
+                "options": {**kind.preset, **values["scheduler"]["options"]},
+            },
+        }
+
+
+def batch_key(recipe: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What images must share to go through one pipeline call."""
+    shared = (name for name, entry in FIELDS.items() if entry.cost != Cost.IMAGE)
+    return tuple(digest(recipe[name]) for name in shared)
+
+
+def _strides(dimensions: tuple[Dimension, ...]) -> list[int]:
+    strides, stride = [], 1
+    for dimension in reversed(dimensions):
+        strides.append(stride)
+        stride *= len(dimension)
+    return strides[::-1]
+
+
+def _derived_seed(dimension: Derived, values: Mapping[str, Any]) -> int:
+    over = {key: values.get(key) for key in dimension.over}
+    return seed_from({"job_seed": dimension.job_seed, "over": over, "replicate": values["seed"]})

@@ -1,0 +1,119 @@
+"""The job file as a user writes it, checked key by key.
+
+These classes are the published JSON Schema. What they cannot express (values that depend on the axis, files) is
+checked when the job is frozen.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+
+from storage.spec.fields import Guidance, ModelName, SchedulerValue, Seed, Side, Steps, Text
+
+Dtype = Literal["float32", "float16", "bfloat16"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class FileSource(_Strict):
+    """Values from a text file: one a line, empty lines skipped."""
+
+    file: str
+
+
+class TemplateSource(_Strict):
+    """A text with {names}, each replaced by every one of its values in turn."""
+
+    template: str
+    values: dict[str, list[Any] | FileSource] = Field(min_length=1)
+
+
+class RangeSource(_Strict):
+    """Whole numbers: `count` of them from `start` on."""
+
+    start: int = 0
+    count: int = Field(ge=1, le=10**15)
+    step: int = Field(default=1, ge=1)
+
+
+class DeriveSource(_Strict):
+    """Seeds computed from the job's seed and the values of other keys; adding values changes no seed."""
+
+    derive: int = Field(ge=1, le=10**15, description="how many seeds for each combination of the `over` keys")
+    over: list[str] | None = None
+
+
+def _form(value: object) -> str:
+    if isinstance(value, list):
+        return "list"
+    keys: dict[str, Any] = value if isinstance(value, dict) else {}
+    for key, tag in (("template", "template"), ("derive", "derive"), ("file", "file"), ("count", "range")):
+        if key in keys:
+            return tag
+    return "range" if "start" in keys else "list"
+
+
+Axis = Annotated[
+    Annotated[list[Any], Tag("list"), Field(min_length=1)]
+    | Annotated[FileSource, Tag("file")]
+    | Annotated[TemplateSource, Tag("template")]
+    | Annotated[RangeSource, Tag("range")]
+    | Annotated[DeriveSource, Tag("derive")],
+    Discriminator(_form),
+]
+AXIS_TAGS = frozenset({"list", "file", "template", "range", "derive"})
+
+
+class Rows(_Strict):
+    """A table whose rows bind several keys at once; label columns are kept with each image."""
+
+    file: str = Field(description="a .csv, .tsv or .jsonl file")
+    bind: dict[str, str] = Field(min_length=1, description="recipe key -> column")
+    labels: list[str] = []
+
+
+class PlanPins(_Strict):
+    """What decides the low bits, where the job wants to say so itself; the farm chooses the rest."""
+
+    dtype: Dtype | None = None
+    batch: int | None = Field(default=None, ge=1, le=512, description="images of one pipeline call")
+    threads: int | None = Field(default=None, ge=1, le=512, description="CPU threads of one worker")
+    tf32: bool | None = None
+
+
+class Previews(_Strict):
+    """Small pictures of the steps."""
+
+    every: int = Field(ge=1, description="steps between two previews")
+    keep: bool = Field(default=False, description="keep them after the image was recorded")
+
+
+class Output(_Strict):
+    """How an image is encoded."""
+
+    format: Literal["png"] = "png"
+
+
+class JobFile(_Strict):
+    """One job: the product of its axes, plus what is the same for every image."""
+
+    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    mode: Literal["text-to-image"] = "text-to-image"
+    model: ModelName | None = None
+    axes: dict[str, Axis] = {}
+    zip: list[dict[str, Axis]] = []
+    rows: Rows | None = None
+    exclude: list[dict[str, Any]] = []
+    prompt: Text | None = None
+    negative_prompt: Text | None = None
+    seed: Seed | None = None
+    scheduler: SchedulerValue | None = None
+    steps: Steps | None = None
+    guidance_scale: Guidance | None = None
+    width: Side | None = None
+    height: Side | None = None
+    plan: PlanPins = PlanPins()
+    previews: Previews | None = None
+    output: Output = Output()

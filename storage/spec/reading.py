@@ -1,0 +1,157 @@
+"""From a file's bytes to a checked JobFile, with every complaint in the file's own key paths."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from storage.errors import InvalidSpec, UnreadableFile, nearest
+from storage.spec.jobfile import (
+    DeriveSource,
+    FileSource,
+    JobFile,
+    Output,
+    PlanPins,
+    Previews,
+    RangeSource,
+    Rows,
+    TemplateSource,
+)
+
+MAX_FILE_BYTES = 64 * 2**20
+_RULES = {
+    "missing": "missing; it must be given",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "string_type": "must be text; put it in quotes",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "model_attributes_type": "must be a mapping",
+    "finite_number": "must be a finite number",
+    "too_short": "must not be empty",
+    "string_too_short": "must not be empty",
+}
+_BOUNDS = {
+    "greater_than_equal": ("must be at least {}", "ge"),
+    "greater_than": ("must be above {}", "gt"),
+    "less_than_equal": ("must be at most {}", "le"),
+    "less_than": ("must be below {}", "lt"),
+    "literal_error": ("must be {}", "expected"),
+    "string_pattern_mismatch": ("must match {}", "pattern"),
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice instead of keeping the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        seen = set()
+        for key_node, _ in node.value:
+            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
+            if key is not None and key in seen and key != "<<":
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} given twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def read_job_file(path: Path, *, changes: Sequence[str] = ()) -> JobFile:
+    """Read a job file (YAML or JSON) and apply `--set key.path=value` changes.
+
+    Raises:
+        UnreadableFile: Missing, not text, too big, or not YAML; says the line.
+        InvalidSpec: A key or value breaks a rule.
+    """
+    raw = parse_yaml(_read_text(path), where=str(path))
+    if raw is None:
+        raise UnreadableFile(path, "is empty; 'farm init' prints a job file to start from")
+    if not isinstance(raw, dict):
+        raise UnreadableFile(path, f"must hold a mapping of keys, not a {type(raw).__name__}")
+    for change in changes:
+        _apply(raw, change)
+    return check_job_file(raw)
+
+
+def check_job_file(raw: Mapping[str, Any]) -> JobFile:
+    """Check a job given as plain data. Raises InvalidSpec."""
+    try:
+        return JobFile.model_validate(raw)
+    except ValidationError as error:
+        raise explain(error, raw) from None
+
+
+def explain(error: ValidationError, raw: object, *, prefix: str = "") -> InvalidSpec:
+    """Word pydantic's first complaint in the file's own key path, with the rule and the nearest name."""
+    first = min(error.errors(include_url=False), key=lambda entry: entry["type"] != "extra_forbidden")
+    path = prefix + _path(first["loc"], raw, missing=first["type"] == "missing", bare=not prefix)
+    kind, context = first["type"], first.get("ctx", {})
+    if kind == "extra_forbidden":
+        return InvalidSpec(path, first["input"], f"unknown key; {nearest(str(first['loc'][-1]), _siblings(first['loc']))}")
+    if kind in _BOUNDS:
+        rule, name = _BOUNDS[kind]
+        return InvalidSpec(path, first["input"], rule.format(context[name]))
+    if kind == "value_error":
+        return InvalidSpec(path, first["input"], str(context["error"]))
+    value = None if kind == "missing" else first["input"]
+    return InvalidSpec(path, value, _RULES.get(kind, first["msg"][:1].lower() + first["msg"][1:]))
+
+
+def parse_yaml(text: str, *, where: str) -> Any:
+    """Parse YAML (or JSON) without running anything. Raises UnreadableFile with line and column."""
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506: a subclass of SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise UnreadableFile(f"{where}{place}", f"not YAML: {error.problem}") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise UnreadableFile(where, f"not YAML: {str(error).splitlines()[0]}") from None
+
+
+def _read_text(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise UnreadableFile(path, f"is larger than {MAX_FILE_BYTES // 2**20} MiB; move values into {{file: ...}}")
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UnreadableFile(path, (error.strerror or str(error)).lower()) from None
+    except UnicodeDecodeError as error:
+        raise UnreadableFile(path, f"is not UTF-8 text (byte {error.start})") from None
+
+
+def _apply(raw: dict[str, Any], change: str) -> None:
+    path, equals, text = change.partition("=")
+    if not equals or not path.strip():
+        raise InvalidSpec("--set", change, "must be KEY=VALUE, such as steps=30 or axes.seed.count=4")
+    *parents, last = path.strip().split(".")
+    place: Any = raw
+    for parent in parents:
+        place = place.setdefault(parent, {})
+        if not isinstance(place, dict):
+            raise InvalidSpec("--set", change, f"{parent!r} is not a mapping in this file")
+    place[last] = parse_yaml(text, where=f"--set {path}")
+
+
+def _path(loc: Sequence[int | str], raw: object, *, missing: bool, bare: bool) -> str:
+    """Join the parts of a location that exist in the file; pydantic adds names of its own alternatives."""
+    path, place = "", raw
+    for depth, part in enumerate(loc):
+        if isinstance(part, int) and isinstance(place, list) and part < len(place):
+            path, place = f"{path}[{part}]", place[part]
+        elif isinstance(place, dict) and (part in place or (missing and depth == len(loc) - 1)):
+            path, place = f"{path}.{part}", place.get(part)
+    return path.removeprefix(".") if bare else path
+
+
+def _siblings(loc: Sequence[int | str]) -> list[str]:
+    """The keys that the mapping at this location knows."""
+    names = {"rows": Rows, "plan": PlanPins, "previews": Previews, "output": Output}
+    forms = {"range": RangeSource, "derive": DeriveSource, "file": FileSource, "template": TemplateSource}
+    for part in reversed(loc[:-1]):
+        model = {**names, **forms}.get(str(part))
+        if model is not None:
+            return list(model.model_fields)
+    return list(JobFile.model_fields)

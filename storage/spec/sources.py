@@ -1,0 +1,214 @@
+"""From the axes, zips and rows of a job file to dimensions: files are read, every value is checked."""
+
+import csv
+import json
+from collections.abc import Callable, Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from storage.errors import InvalidSpec, UnreadableFile, nearest
+from storage.spec.dimension import Derived, Dimension, Span, Table, Template, Values, Zipped, template_names
+from storage.spec.fields import FIELDS, check_value
+from storage.spec.jobfile import DeriveSource, FileSource, RangeSource, Rows, TemplateSource
+from storage.spec.reading import explain
+
+MAX_PLACES = 10**15  # of one axis; far above the cap on a job, far below what a counter holds
+WHOLE_NUMBER_KEYS = frozenset({"seed", "steps", "width", "height"})
+SEED_DEPENDS_ON = ("prompt", "model")  # what a derived seed hashes unless the job says otherwise
+
+
+def read_axis(key: str, source: Any, *, base: Path, path: str, job_seed: int) -> Dimension:
+    """Turn one axis into a dimension.
+
+    Args:
+        key: The recipe key.
+        source: As parsed by JobFile.
+        base: Folder that file names are relative to.
+        path: Where the axis stands, for messages.
+        job_seed: What derived seeds start from.
+
+    Raises:
+        InvalidSpec: An unknown key, or a value that breaks a rule.
+        UnreadableFile: A source file cannot be read.
+    """
+    if key not in FIELDS:
+        raise InvalidSpec(path, key, f"unknown axis; {nearest(key, FIELDS)}")
+    match source:
+        case RangeSource():
+            return _span(key, source, path=path)
+        case DeriveSource():
+            return _derived(key, source, path=path, job_seed=job_seed)
+        case TemplateSource():
+            return _template(key, source, base=base, path=path)
+        case FileSource():
+            values: list[Any] = read_lines(base / source.file)
+            if key in WHOLE_NUMBER_KEYS or key == "guidance_scale":
+                values = [_number(text) for text in values]
+        case _:
+            values = source
+    return Values(key, tuple(checked(key, value, path=f"{path}[{place}]") for place, value in enumerate(values)))
+
+
+def read_zip(axes: Mapping[str, Any], *, base: Path, path: str, job_seed: int) -> Dimension:
+    """Turn one entry of `zip` into a dimension; all of its axes must have one length."""
+    parts = [read_axis(key, source, base=base, path=f"{path}.{key}", job_seed=job_seed) for key, source in axes.items()]
+    lengths = {part.keys[0]: len(part) for part in parts}
+    if not parts or len(set(lengths.values())) != 1:
+        raise InvalidSpec(path, lengths, "must hold axes of one length")
+    return Zipped(tuple(parts))
+
+
+def read_rows(rows: Rows, *, base: Path) -> Dimension:
+    """Turn a row source into a dimension.
+
+    Raises:
+        InvalidSpec: A column is missing or a cell breaks a rule; names the line.
+        UnreadableFile: The file cannot be read.
+    """
+    file = base / rows.file
+    for key in rows.bind:
+        if key not in FIELDS:
+            raise InvalidSpec(f"rows.bind.{key}", rows.bind[key], f"unknown recipe key; {nearest(key, FIELDS)}")
+    reader = _READERS.get(file.suffix.lower())
+    if reader is None:
+        raise InvalidSpec("rows.file", rows.file, f"must end in {', '.join(_READERS)}")
+    records = reader(file)
+    if not records:
+        raise InvalidSpec("rows.file", rows.file, "holds no rows")
+    columns = set().union(*(record.keys() for record in records))
+    for path, column in [(f"rows.bind.{key}", name) for key, name in rows.bind.items()] + [
+        (f"rows.labels[{place}]", name) for place, name in enumerate(rows.labels)
+    ]:
+        if column not in columns:
+            raise InvalidSpec(path, column, f"no such column in {rows.file}; {nearest(column, columns)}")
+    table = []
+    for line, record in enumerate(records, start=1):
+        cells = [_cell(key, record.get(column), path=f"{rows.file} row {line}, {column}") for key, column in rows.bind.items()]
+        table.append((*cells, *(_label(record.get(name)) for name in rows.labels)))
+    return Table(tuple(rows.bind), tuple(rows.labels), tuple(table))
+
+
+def checked(key: str, value: object, *, path: str) -> object:
+    """Check one value; a complaint names the path. Raises InvalidSpec."""
+    try:
+        return check_value(key, value, path=path)
+    except ValidationError as error:
+        raise explain(error, value, prefix=path) from None
+
+
+def read_lines(file: Path) -> list[str]:
+    """The lines of a UTF-8 text file, empty ones skipped. Raises UnreadableFile."""
+    lines = [line for line in _text(file).splitlines() if line.strip()]
+    if not lines:
+        raise UnreadableFile(file, "holds no values; write one a line")
+    return lines
+
+
+def _span(key: str, source: RangeSource, *, path: str) -> Dimension:
+    if key not in WHOLE_NUMBER_KEYS:
+        raise InvalidSpec(path, source.model_dump(), f"a range fits whole numbers only ({', '.join(WHOLE_NUMBER_KEYS)})")
+    last = source.start + source.step * (source.count - 1)
+    for value in (source.start, last, source.start + source.step):
+        checked(key, value if source.count > 1 else source.start, path=path)
+    return Span(key, source.start, source.count, source.step)
+
+
+def _derived(key: str, source: DeriveSource, *, path: str, job_seed: int) -> Dimension:
+    if key != "seed":
+        raise InvalidSpec(path, source.derive, "only seeds can be derived")
+    over = SEED_DEPENDS_ON if source.over is None else tuple(source.over)
+    known = [name for name in FIELDS if name != "seed"]
+    for place, name in enumerate(over):
+        if name not in known:
+            raise InvalidSpec(f"{path}.over[{place}]", name, f"unknown recipe key; {nearest(name, known)}")
+    return Derived(source.derive, over, job_seed)
+
+
+def _template(key: str, source: TemplateSource, *, base: Path, path: str) -> Dimension:
+    if key not in ("prompt", "negative_prompt"):
+        raise InvalidSpec(path, source.template, "a template fits prompts only")
+    try:
+        names = template_names(source.template)
+    except ValueError as error:
+        raise InvalidSpec(f"{path}.template", source.template, str(error)) from None
+    for name in names:
+        if name not in source.values:
+            raise InvalidSpec(f"{path}.template", source.template, f"values has no {name!r}")
+    for name in source.values:
+        if name not in names:
+            raise InvalidSpec(f"{path}.values.{name}", source.values[name], f"unused; {nearest(name, names)}")
+    lists = []
+    for name in names:
+        given = source.values[name]
+        texts = read_lines(base / given.file) if isinstance(given, FileSource) else [str(text) for text in given]
+        if not texts:
+            raise InvalidSpec(f"{path}.values.{name}", given, "must not be empty")
+        lists.append(tuple(texts))
+    if prod(len(texts) for texts in lists) > MAX_PLACES:
+        raise InvalidSpec(path, source.template, f"has more than {MAX_PLACES:.0e} texts")
+    template = Template(key, source.template, tuple(names), tuple(lists))
+    longest = [max(texts, key=len) for texts in lists]
+    checked(key, source.template.format_map(dict(zip(names, longest, strict=True))), path=path)
+    return template
+
+
+def _read_table(file: Path, delimiter: str) -> list[dict[str, Any]]:
+    try:
+        return list(csv.DictReader(_text(file).splitlines(keepends=True), delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        raise UnreadableFile(file, f"not a table: {error}") from None
+
+
+def _read_jsonl(file: Path) -> list[dict[str, Any]]:
+    records = []
+    for line, text in enumerate(_text(file).split("\n"), start=1):
+        if not text.strip():
+            continue
+        try:
+            record = json.loads(text)
+        except ValueError as error:
+            raise UnreadableFile(f"{file}, line {line}", f"not JSON: {error}") from None
+        if not isinstance(record, dict):
+            raise UnreadableFile(f"{file}, line {line}", "must be a JSON object")
+        records.append(record)
+    return records
+
+
+_READERS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
+    ".csv": lambda file: _read_table(file, ","),
+    ".tsv": lambda file: _read_table(file, "\t"),
+    ".jsonl": _read_jsonl,
+}
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UnreadableFile(file, (error.strerror or str(error)).lower()) from None
+    except UnicodeDecodeError as error:
+        raise UnreadableFile(file, f"is not UTF-8 text (byte {error.start})") from None
+
+
+def _cell(key: str, value: object, *, path: str) -> object:
+    if isinstance(value, str) and (key in WHOLE_NUMBER_KEYS or key == "guidance_scale"):
+        value = _number(value)
+    if value == "" and key == "negative_prompt":
+        value = None
+    return checked(key, value, path=path)
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _label(value: object) -> str:
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,48 @@
+"""Frozen specs in the object store, addressed by job and checked by hash."""
+
+import json
+from collections import OrderedDict
+
+from storage.blobs import BlobStore
+from storage.errors import PermanentError
+from storage.keys import spec_key
+from storage.spec import Job, Spec, canonical, digest
+
+KEPT = 8  # specs in memory; a spec holds every prompt of its job
+
+
+class SpecMismatch(PermanentError):
+    """The spec in the store is not the one that was submitted. Args: key, wanted hash, found hash."""
+
+    text = "spec {0} has hash {2}, the job was submitted with {1}; submit it again"
+
+
+class SpecStore:
+    """Reads and writes specs; keeps the last few."""
+
+    def __init__(self, store: BlobStore) -> None:
+        self._store = store
+        self._jobs: OrderedDict[str, Job] = OrderedDict()
+
+    def save(self, job_id: str, spec: Spec) -> None:
+        """Write the spec of a new job. Raises StoreAway, DiskFull."""
+        self._store.put(spec_key(job_id), canonical(spec.to_json()), content_type="application/json")
+
+    def load(self, job_id: str, *, spec_hash: str) -> Job:
+        """The job's images by its spec.
+
+        Raises:
+            BlobMissing: The store has no such spec.
+            StoreAway: It does not answer.
+            SpecMismatch: It is another spec.
+        """
+        if spec_hash not in self._jobs:
+            entry = json.loads(self._store.get(spec_key(job_id)))
+            found = digest(entry)
+            if found != spec_hash:
+                raise SpecMismatch(spec_key(job_id), spec_hash, found)
+            self._jobs[spec_hash] = Job(Spec.from_json(entry))
+            while len(self._jobs) > KEPT:
+                self._jobs.popitem(last=False)
+        self._jobs.move_to_end(spec_hash)
+        return self._jobs[spec_hash]

@@ -1,0 +1,169 @@
+"""Queries about chunks and their attempts. Every change of state goes through `_enter`, which knows the steps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Connection, RowMapping, Select, func, insert, select, update
+
+from storage.plan import Plan
+from storage.spec import Numbers
+from storage.sql.tables import attempt, chunk, job, plan
+from storage.states import ChunkState, chunk_sources_of
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewChunk:
+    """A chunk about to be stored."""
+
+    job: str
+    kind: Literal["resolve", "render"]
+    numbers: Numbers
+    plan: int | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChunkRow:
+    """A stored chunk."""
+
+    job: str
+    number: int
+    kind: Literal["resolve", "render"]
+    state: ChunkState
+    numbers: Numbers
+    images: int
+    plan_id: int | None
+    plan: Plan | None
+    model: str | None
+    attempt: int
+    node: str | None
+    boot: str | None
+
+    @property
+    def id(self) -> tuple[str, int]:
+        """What names it in the whole farm."""
+        return self.job, self.number
+
+
+def add(connection: Connection, new: NewChunk) -> int:
+    """Store a chunk that is ready to be issued. Returns its number."""
+    number: int = connection.execute(select(job.c.chunks).where(job.c.id == new.job)).scalar_one()
+    connection.execute(update(job).where(job.c.id == new.job).values(chunks=number + 1))
+    connection.execute(
+        insert(chunk).values(
+            job=new.job, number=number, kind=new.kind, state=ChunkState.READY, ranges=new.numbers.to_json(),
+            images=len(new.numbers), plan=new.plan, model=new.model, attempt=0,
+        )
+    )  # fmt: skip
+    return number
+
+
+def get(connection: Connection, job_id: str, number: int) -> ChunkRow | None:
+    """One chunk."""
+    row = connection.execute(_query().where(chunk.c.job == job_id, chunk.c.number == number)).mappings().one_or_none()
+    return None if row is None else _row(row)
+
+
+def in_state(connection: Connection, state: ChunkState, *, job_id: str | None = None) -> list[ChunkRow]:
+    """All chunks in a state, oldest first."""
+    query = _query().where(chunk.c.state == state).order_by(chunk.c.job, chunk.c.number)
+    if job_id is not None:
+        query = query.where(chunk.c.job == job_id)
+    return [_row(row) for row in connection.execute(query).mappings()]
+
+
+def of_job(connection: Connection, job_id: str) -> list[ChunkRow]:
+    """All chunks of a job, in the order they were cut."""
+    rows = connection.execute(_query().where(chunk.c.job == job_id).order_by(chunk.c.number)).mappings()
+    return [_row(row) for row in rows]
+
+
+def issue(connection: Connection, row: ChunkRow, *, node: str, boot: str, now: float) -> int | None:
+    """Give a ready chunk to one boot of one worker. Returns the attempt, or None if it is not ready any more."""
+    number = row.attempt + 1
+    if not _enter(connection, row, ChunkState.ISSUED, attempt=number, node=node, boot=boot):
+        return None
+    connection.execute(
+        insert(attempt).values(
+            job=row.job, chunk=row.number, attempt=number, node=node, boot=boot, issued_at=now
+        )
+    )
+    return number
+
+
+def offer_again(connection: Connection, row: ChunkRow, *, why: str, now: float) -> bool:
+    """Take an issued chunk back. Returns False if it is not issued with that attempt any more."""
+    if not _enter(connection, row, ChunkState.READY):
+        return False
+    _end_attempt(connection, row, outcome=f"lost: {why}", now=now)
+    return True
+
+
+def finish(connection: Connection, row: ChunkRow, *, outcome: str, now: float) -> bool:
+    """A chunk's manifest is recorded. Returns False if another one was first."""
+    if not _enter(connection, row, ChunkState.DONE):
+        return False
+    _end_attempt(connection, row, outcome=outcome, now=now)
+    return True
+
+
+def drop(connection: Connection, row: ChunkRow, *, why: str, now: float) -> bool:
+    """A chunk's job ended before it. Returns False if it is final already."""
+    if not _enter(connection, row, ChunkState.DROPPED):
+        return False
+    _end_attempt(connection, row, outcome=f"dropped: {why}", now=now)
+    return True
+
+
+def open_counts(connection: Connection, job_id: str) -> dict[ChunkState, int]:
+    """How many chunks of a job stand in each state."""
+    query = select(chunk.c.state, func.count()).where(chunk.c.job == job_id).group_by(chunk.c.state)
+    return {ChunkState(state): count for state, count in connection.execute(query)}
+
+
+def lost_nodes(connection: Connection, rows: Sequence[ChunkRow]) -> dict[tuple[str, int], set[str]]:
+    """The nodes that lost each of these chunks before."""
+    lost: dict[tuple[str, int], set[str]] = {row.id: set() for row in rows}
+    for row in rows:
+        query = select(attempt.c.node).where(attempt.c.job == row.job, attempt.c.chunk == row.number)
+        lost[row.id].update(connection.execute(query.where(attempt.c.ended_at.is_not(None))).scalars())
+    return lost
+
+
+def _enter(connection: Connection, row: ChunkRow, state: ChunkState, **values: Any) -> bool:
+    changed = connection.execute(
+        update(chunk)
+        .where(
+            chunk.c.job == row.job,
+            chunk.c.number == row.number,
+            chunk.c.attempt == row.attempt,
+            chunk.c.state.in_(chunk_sources_of(state)),
+        )
+        .values(state=state, **values)
+    )
+    return changed.rowcount == 1
+
+
+def _end_attempt(connection: Connection, row: ChunkRow, *, outcome: str, now: float) -> None:
+    connection.execute(
+        update(attempt)
+        .where(attempt.c.job == row.job, attempt.c.chunk == row.number, attempt.c.ended_at.is_(None))
+        .values(ended_at=now, outcome=outcome)
+    )
+
+
+def _query() -> Select[Any]:
+    return select(chunk, plan.c.body.label("plan_body")).outerjoin(plan, plan.c.id == chunk.c.plan)
+
+
+def _row(row: RowMapping) -> ChunkRow:
+    values = dict(row)
+    body = values.pop("plan_body")
+    return ChunkRow(
+        **{name: values[name] for name in ("job", "number", "kind", "images", "model", "attempt", "node", "boot")},
+        state=ChunkState(values["state"]),
+        numbers=Numbers.from_json(values["ranges"]),
+        plan_id=values["plan"],
+        plan=None if body is None else Plan.model_validate(body),
+    )

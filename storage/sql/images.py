@@ -1,0 +1,150 @@
+"""Queries about images: what was made or failed, and what of it users filter by."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Select, func, insert, select, tuple_
+
+
+from storage.sql.tables import environment, image, model, plan, prompt
+from storage.states import ImageState
+
+_PAGE = 1000
+_NO_LIMIT = 2**62
+_negative = prompt.alias("negative")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageRow:
+    """A stored image, its shared values joined in."""
+
+    job: str
+    number: int
+    state: ImageState
+    prompt: str
+    negative_prompt: str | None
+    seed: int
+    scheduler: str
+    steps: int
+    guidance_scale: float
+    width: int
+    height: int
+    labels: Mapping[str, str]
+    model: str
+    model_digest: str
+    plan: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    recipe_hash: str
+    key: str | None
+    preview_key: str | None
+    sha256: str | None
+    pixel_sha256: str | None
+    bytes: int | None
+    chunk: int
+    attempt: int
+    run: str
+    worker: str
+    render_s: float | None
+    encode_s: float | None
+    upload_s: float | None
+    reason: str | None
+    detail: str | None
+    recorded_at: float
+
+
+def add(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows with the columns of the image table."""
+    if rows:
+        connection.execute(insert(image), list(rows))
+
+
+def get(connection: Connection, job_id: str, number: int) -> ImageRow | None:
+    """One image, or None while nothing came of it."""
+    query = _query().where(image.c.job == job_id, image.c.number == number)
+    row = connection.execute(query).mappings().one_or_none()
+    return None if row is None else _row(row)
+
+
+def of_job(
+    connection: Connection, job_id: str, *, state: ImageState | None = None, limit: int | None = None
+) -> Iterator[ImageRow]:
+    """The images of a job by number, read in pages."""
+    after, left = -1, limit if limit is not None else _NO_LIMIT
+    while left > 0:
+        query = _query().where(image.c.job == job_id, image.c.number > after).order_by(image.c.number)
+        if state is not None:
+            query = query.where(image.c.state == state)
+        page = [_row(row) for row in connection.execute(query.limit(min(_PAGE, left))).mappings()]
+        yield from page
+        if not page:
+            return
+        after, left = page[-1].number, left - len(page)
+
+
+def newest(connection: Connection, job_id: str, *, limit: int) -> list[ImageRow]:
+    """The images recorded last, newest first."""
+    query = _query().where(image.c.job == job_id, image.c.state == ImageState.DONE)
+    rows = connection.execute(query.order_by(image.c.recorded_at.desc(), image.c.number.desc()).limit(limit))
+    return [_row(row) for row in rows.mappings()]
+
+
+def recorded_after(
+    connection: Connection, job_id: str, mark: tuple[float, int], *, limit: int
+) -> list[ImageRow]:
+    """Images made after a mark of (recorded_at, number), in that order."""
+    query = _query().where(
+        image.c.job == job_id,
+        image.c.state == ImageState.DONE,
+        tuple_(image.c.recorded_at, image.c.number) > tuple_(*mark),
+    )
+    rows = connection.execute(query.order_by(image.c.recorded_at, image.c.number).limit(limit))
+    return [_row(row) for row in rows.mappings()]
+
+
+def failures(connection: Connection, job_id: str, *, limit: int) -> list[tuple[str, str, int]]:
+    """Why images failed: (reason, detail, how many), the commonest first."""
+    count = func.count().label("times")
+    query = (
+        select(image.c.reason, image.c.detail, count)
+        .where(image.c.job == job_id, image.c.state == ImageState.FAILED)
+        .group_by(image.c.reason, image.c.detail)
+        .order_by(count.desc())
+        .limit(limit)
+    )
+    return [(row[0] or "", row[1] or "", row[2]) for row in connection.execute(query)]
+
+
+def total_bytes(connection: Connection, job_id: str) -> int:
+    """Bytes of all images of a job in the store."""
+    return int(connection.execute(select(func.coalesce(func.sum(image.c.bytes), 0)).where(image.c.job == job_id)).scalar_one())
+
+
+def _query() -> Select[Any]:
+    return (
+        select(
+            image,
+            prompt.c.text.label("prompt_text"),
+            _negative.c.text.label("negative_text"),
+            model.c.name.label("model_name"),
+            model.c.digest.label("model_digest"),
+            plan.c.body.label("plan_body"),
+            environment.c.body.label("environment_body"),
+        )
+        .join(prompt, prompt.c.id == image.c.prompt)
+        .outerjoin(_negative, _negative.c.id == image.c.negative_prompt)
+        .join(model, model.c.id == image.c.model)
+        .join(plan, plan.c.id == image.c.plan)
+        .join(environment, environment.c.id == image.c.environment)
+    )
+
+
+def _row(row: RowMapping) -> ImageRow:
+    values = dict(row)
+    values["prompt"] = values.pop("prompt_text")
+    values["negative_prompt"] = values.pop("negative_text")
+    values["model"] = values.pop("model_name")
+    values["plan"] = values.pop("plan_body")
+    values["environment"] = values.pop("environment_body")
+    values["state"] = ImageState(values["state"])
+    return ImageRow(**values)

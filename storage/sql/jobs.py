@@ -1,0 +1,171 @@
+"""Queries about jobs. Every change of state goes through `enter`, which knows the allowed steps."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, insert, select, update
+
+from storage.errors import UnknownName, nearest
+from storage.plan import Plan
+from storage.spec import ModelFacts
+from storage.sql.lookups import plan_id
+from storage.sql.tables import job, job_plan, plan
+from storage.states import OPEN_JOBS, JobState, Wish, sources_of
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewJob:
+    """A job about to be stored."""
+
+    id: str
+    name: str
+    user: str
+    source: str
+    spec_hash: str
+    positions: int
+    images: int
+    created_at: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobRow:
+    """A stored job."""
+
+    id: str
+    name: str
+    user: str
+    source: str
+    spec_hash: str
+    state: JobState
+    wish: Wish
+    reason: str | None
+    positions: int
+    images: int
+    cursor: int
+    chunks: int
+    done: int
+    failed: int
+    models: Mapping[str, ModelFacts] | None
+    seconds_per_image: float | None
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything may still happen to it."""
+        return self.state in OPEN_JOBS
+
+
+def add(connection: Connection, new: NewJob) -> None:
+    """Store a job: one row, whatever its size."""
+    values = {name: getattr(new, name) for name in NewJob.__slots__}
+    fresh = {"state": JobState.QUEUED, "wish": Wish.RUN, "cursor": 0, "chunks": 0, "done": 0, "failed": 0}
+    connection.execute(insert(job).values(**values, **fresh))
+
+
+def get(connection: Connection, job_id: str) -> JobRow:
+    """One job by its id. Raises UnknownName."""
+    row = connection.execute(select(job).where(job.c.id == job_id)).mappings().one_or_none()
+    if row is None:
+        raise UnknownName("job", job_id, "'farm ls' shows them")
+    return _row(row)
+
+
+def find(connection: Connection, name: str) -> JobRow:
+    """One job as a user names it: @last, an id or its beginning, or a name (then the newest of that name).
+
+    Raises:
+        UnknownName: None, or several ids begin so.
+    """
+    newest = select(job).order_by(job.c.created_at.desc(), job.c.id)
+    if name == "@last":
+        query = newest.limit(1)
+    else:
+        query = newest.where((job.c.name == name) | job.c.id.startswith(name, autoescape=True)).limit(50)
+    rows = [_row(row) for row in connection.execute(query).mappings()]
+    named = [row for row in rows if row.name == name or row.id == name]
+    if named or len(rows) == 1:
+        return (named or rows)[0]
+    if rows:
+        raise UnknownName("job", name, f"several ids begin so: {', '.join(row.id for row in rows[:5])}")
+    known = connection.execute(select(job.c.name).order_by(job.c.created_at.desc()).limit(200)).scalars()
+    raise UnknownName("job", name, nearest(name, set(known)) or "there are none yet; 'farm submit FILE' makes one")
+
+
+def listing(connection: Connection, *, limit: int = 50, open_only: bool = False) -> list[JobRow]:
+    """The newest jobs first."""
+    query = select(job).order_by(job.c.created_at.desc(), job.c.id).limit(limit)
+    if open_only:
+        query = query.where(job.c.state.in_(OPEN_JOBS))
+    return [_row(row) for row in connection.execute(query).mappings()]
+
+
+def still_open(connection: Connection) -> list[JobRow]:
+    """Every job that something may still happen to, oldest first."""
+    query = select(job).where(job.c.state.in_(OPEN_JOBS)).order_by(job.c.created_at, job.c.id)
+    return [_row(row) for row in connection.execute(query).mappings()]
+
+
+def same_spec(connection: Connection, spec_hash: str, *, user: str) -> JobRow | None:
+    """The newest job of this user with that spec that is open or done."""
+    states = [*OPEN_JOBS, JobState.DONE]
+    query = (
+        select(job)
+        .where(job.c.spec_hash == spec_hash, job.c.user == user, job.c.state.in_(states), job.c.wish == Wish.RUN)
+        .order_by(job.c.created_at.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).mappings().one_or_none()
+    return None if row is None else _row(row)
+
+
+def enter(connection: Connection, job_id: str, state: JobState, **values: Any) -> bool:
+    """Move a job to a state if it stands where that is allowed; `values` are further columns. Returns whether."""
+    changed = connection.execute(
+        update(job).where(job.c.id == job_id, job.c.state.in_(sources_of(state))).values(state=state, **values)
+    )
+    return changed.rowcount == 1
+
+
+def wish(connection: Connection, job_id: str, wanted: Wish) -> None:
+    """Write down what the user wants; the dispatcher acts on it."""
+    connection.execute(update(job).where(job.c.id == job_id).values(wish=wanted))
+
+
+def change(connection: Connection, job_id: str, **values: Any) -> None:
+    """Set columns other than the state; SQL expressions are allowed."""
+    connection.execute(update(job).where(job.c.id == job_id).values(**values))
+
+
+def plans(connection: Connection, job_ids: Sequence[str]) -> dict[str, dict[tuple[int, int], Plan]]:
+    """The plans frozen so far: job -> (width, height) -> plan."""
+    query = (
+        select(job_plan.c.job, job_plan.c.width, job_plan.c.height, plan.c.body)
+        .join(plan, plan.c.id == job_plan.c.plan)
+        .where(job_plan.c.job.in_(job_ids))
+    )
+    found: dict[str, dict[tuple[int, int], Plan]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.job, {})[row.width, row.height] = Plan.model_validate(row.body)
+    return found
+
+
+def freeze_plan(connection: Connection, job_id: str, size: tuple[int, int], chosen: Plan) -> int:
+    """Freeze the plan of one size of a job, or confirm it. Returns the plan's id."""
+    number = plan_id(connection, chosen)
+    known = select(job_plan.c.plan).where(
+        job_plan.c.job == job_id, job_plan.c.width == size[0], job_plan.c.height == size[1]
+    )
+    if connection.execute(known).scalar() is None:
+        connection.execute(insert(job_plan).values(job=job_id, width=size[0], height=size[1], plan=number))
+    return number
+
+
+def _row(row: RowMapping) -> JobRow:
+    values = dict(row)
+    models = values.pop("models")
+    facts = None if models is None else {name: ModelFacts(**entry) for name, entry in models.items()}
+    state, wanted = JobState(values.pop("state")), Wish(values.pop("wish"))
+    return JobRow(**values, models=facts, state=state, wish=wanted)

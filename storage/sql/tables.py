@@ -1,0 +1,170 @@
+"""The tables. A row exists for what was submitted, issued, made or failed; never for what is only planned.
+
+Times are Unix seconds of the host that wrote them, for people; no decision rests on them.
+"""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+SCHEMA_HEAD = "0001"  # the newest migration; a test holds it equal to Alembic's head
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+leader = Table(
+    "leader", metadata,
+    Column("id", Integer, primary_key=True),  # always 1
+    Column("epoch", BigInteger, nullable=False),  # one more with every new leader
+    Column("beat", BigInteger, nullable=False),  # one more with every transaction of the leader
+    Column("holder", Text, nullable=False),  # host:pid:random, empty when given up
+)  # fmt: skip
+
+job = Table(
+    "job", metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("user", Text, nullable=False),
+    Column("source", Text, nullable=False),  # the command's argument, to show how to go on
+    Column("spec_hash", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("wish", Text, nullable=False),
+    Column("reason", Text),  # why it failed
+    Column("positions", BigInteger, nullable=False),  # in render order, empty places included
+    Column("images", BigInteger, nullable=False),  # positions less the empty ones
+    Column("cursor", BigInteger, nullable=False),  # positions in render order that were cut into chunks
+    Column("chunks", Integer, nullable=False),  # how many were cut; the next one's number
+    Column("done", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("models", JSON),  # name in the job file -> facts; null until resolved
+    Column("seconds_per_image", Float),  # of one worker, lately
+    Column("created_at", Float, nullable=False),
+    Column("started_at", Float),
+    Column("finished_at", Float),
+    Index(None, "state"),
+    Index(None, "spec_hash"),
+    Index(None, "created_at"),
+)  # fmt: skip
+
+plan = Table(
+    "plan", metadata,
+    Column("id", Integer, primary_key=True),
+    Column("hash", Text, nullable=False, unique=True),
+    Column("body", JSON, nullable=False),
+)  # fmt: skip
+
+job_plan = Table(
+    "job_plan", metadata,
+    Column("job", Text, ForeignKey("job.id"), primary_key=True),
+    Column("width", Integer, primary_key=True),  # pixels
+    Column("height", Integer, primary_key=True),
+    Column("plan", Integer, ForeignKey("plan.id"), nullable=False),
+)  # fmt: skip
+
+chunk = Table(
+    "chunk", metadata,
+    Column("job", Text, ForeignKey("job.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("kind", Text, nullable=False),  # resolve | render
+    Column("state", Text, nullable=False),
+    Column("ranges", JSON, nullable=False),
+    Column("images", Integer, nullable=False),
+    Column("plan", Integer, ForeignKey("plan.id")),
+    Column("model", Text),  # name in the job file
+    Column("attempt", Integer, nullable=False),  # 0 before the first publish
+    Column("node", Text),
+    Column("boot", Text),
+    Index(None, "state"),
+)  # fmt: skip
+
+attempt = Table(
+    "attempt", metadata,
+    Column("job", Text, primary_key=True),
+    Column("chunk", Integer, primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("node", Text, nullable=False),
+    Column("boot", Text, nullable=False),
+    Column("issued_at", Float, nullable=False),
+    Column("ended_at", Float),
+    Column("outcome", Text),  # recorded | lost: why
+    ForeignKeyConstraint(["job", "chunk"], ["chunk.job", "chunk.number"]),
+)  # fmt: skip
+
+prompt = Table(
+    "prompt", metadata,
+    Column("id", Integer, primary_key=True),
+    Column("sha256", Text, nullable=False, unique=True),
+    Column("text", Text, nullable=False),
+)  # fmt: skip
+
+model = Table(
+    "model", metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("family", Text, nullable=False),
+    UniqueConstraint("name", "digest"),
+)  # fmt: skip
+
+environment = Table(
+    "environment", metadata,
+    Column("id", Integer, primary_key=True),
+    Column("hash", Text, nullable=False, unique=True),
+    Column("body", JSON, nullable=False),
+)  # fmt: skip
+
+image = Table(
+    "image", metadata,
+    Column("job", Text, ForeignKey("job.id"), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("prompt", Integer, ForeignKey("prompt.id"), nullable=False),
+    Column("negative_prompt", Integer, ForeignKey("prompt.id")),
+    Column("seed", BigInteger, nullable=False),
+    Column("scheduler", Text, nullable=False),
+    Column("steps", Integer, nullable=False),
+    Column("guidance_scale", Float, nullable=False),
+    Column("width", Integer, nullable=False),  # pixels
+    Column("height", Integer, nullable=False),
+    Column("labels", JSON, nullable=False),
+    Column("model", Integer, ForeignKey("model.id"), nullable=False),
+    Column("plan", Integer, ForeignKey("plan.id"), nullable=False),
+    Column("environment", Integer, ForeignKey("environment.id"), nullable=False),
+    Column("recipe_hash", Text, nullable=False),
+    Column("key", Text),
+    Column("preview_key", Text),
+    Column("sha256", Text),
+    Column("pixel_sha256", Text),
+    Column("bytes", BigInteger),
+    Column("chunk", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("run", Text, nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("render_s", Float),  # this image's share of its batch
+    Column("encode_s", Float),
+    Column("upload_s", Float),
+    Column("reason", Text),  # of a failed image
+    Column("detail", Text),
+    Column("recorded_at", Float, nullable=False),
+    Index(None, "job", "state"),
+    Index(None, "job", "recorded_at"),
+    Index(None, "recipe_hash"),
+    Index(None, "pixel_sha256"),
+)  # fmt: skip

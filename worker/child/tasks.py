@@ -1,0 +1,130 @@
+"""The one Celery task of a worker, and the start and end of the process that runs it.
+
+Loaded by the Celery parent too, which has to know the task's name, so nothing here imports torch before a child
+starts. Node and boot come by two variables of our own; all settings come from FARM_*, as everywhere.
+"""
+
+import logging
+import os
+import signal
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+from celery import Celery, current_app, shared_task
+from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
+from pydantic import ValidationError
+
+from storage import keys, logs
+from storage.blobs import open_store
+from storage.celery_app import RENDER
+from storage.messages import ChunkMessage
+from storage.settings import Settings, load_settings
+from worker.child.level import Level
+from worker.child.link import Identity, Link
+from worker.runs.run import Run
+from worker.runs.specs import Specs
+from worker.runs.tools import Tools
+from worker.runs.uploads import Uploads
+from worker.renderer import make_renderer
+
+log = logging.getLogger(__name__)
+
+NODE_VARIABLE: Final = "SEEDFARM_NODE"
+BOOT_VARIABLE: Final = "SEEDFARM_BOOT"
+THREADS_VARIABLE: Final = "OMP_NUM_THREADS"
+STOP_SIGNAL: Final = signal.SIGUSR2  # not SIGTERM: Celery's pool ends children with that one
+_BROKEN_START_S: Final = 5  # between two tries of a child that cannot start
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """The life of this process."""
+
+    tools: Tools
+    link: Link
+
+
+class _Here:
+    child: Child | None = None
+
+
+def start_child(app: Celery) -> Child:
+    """Take the device, and beat. Imports torch, so it may take ten seconds."""
+    level = Level()
+    signal.signal(STOP_SIGNAL, lambda *_: level.stopping.set())
+    settings = load_settings()
+    node, boot = os.environ[NODE_VARIABLE], os.environ[BOOT_VARIABLE]
+    renderer = make_renderer(settings)
+    store = open_store(settings.store_address, endpoint=settings.s3_endpoint, region=settings.s3_region)
+    identity = Identity(
+        node=node, boot=boot, child=keys.new_id(), device_type=renderer.device.type, device=renderer.device.name,
+        threads=int(os.environ.get(THREADS_VARIABLE, "1")), memory_bytes=renderer.device.memory_bytes,
+        renderer=renderer.name,
+    )  # fmt: skip
+    link = Link(app, _broker(settings), level=level, identity=identity, beat_s=settings.beat_s)
+    link.start()
+    log.info("child ready", extra={"node": node, "boot": boot, "child": identity.child, "device": identity.device})
+    uploads = Uploads(settings.upload_threads)
+    tools = Tools(
+        renderer=renderer, store=store, specs=Specs(store), uploads=uploads, level=level, node=node, boot=boot
+    )
+    return Child(tools, link)
+
+
+def render(task: Any, *, message: Any) -> None:
+    """Do one chunk. Whatever comes of it stands in its manifest; nothing is raised."""
+    child = _Here.child
+    if child is None:
+        log.error("task without a child")
+        return
+    try:
+        read = ChunkMessage.model_validate_json if isinstance(message, str) else ChunkMessage.model_validate
+        chunk = read(message)
+    except ValidationError as error:
+        log.error("message refused", extra={"reason": error})
+        return
+    names = {"job": chunk.job, "chunk": chunk.chunk, "attempt": chunk.attempt}
+    if not child.link.take_token(chunk.job, chunk.chunk, chunk.attempt):
+        log.info("chunk dropped", extra=names)
+        return
+    log.info("chunk taken", extra={**names, "kind": chunk.kind})
+    try:
+        manifest = Run(chunk, child.tools, task_id=task.request.id).execute()
+    except Exception:
+        log.exception("run broken", extra=names)  # no manifest: the farm will offer the chunk again
+        return
+    if manifest is not None:
+        child.link.send_record(manifest)
+
+
+RENDER_TASK = shared_task(bind=True, name=RENDER)(render)
+
+
+def _on_start(**_: Any) -> None:
+    try:
+        _Here.child = start_child(current_app._get_current_object())
+    except Exception as error:
+        log.exception("child cannot start", extra={"reason": error})
+        time.sleep(_BROKEN_START_S)  # Celery replaces a dead child at once, for ever
+        raise
+
+
+def _on_end(**_: Any) -> None:
+    if _Here.child is not None:
+        _Here.child.link.close()
+
+
+def _on_logging(**_: Any) -> None:
+    logs.configure(load_settings().log_level)  # that somebody listens keeps Celery from setting up logs of its own
+
+
+worker_process_init.connect(_on_start)
+worker_process_shutdown.connect(_on_end)
+setup_logging.connect(_on_logging)
+
+
+def _broker(settings: Settings) -> str:
+    if settings.broker_url is None:  # the node checked it before it started us
+        raise RuntimeError("no broker URL")
+    return settings.broker_url.get_secret_value()

@@ -1,0 +1,138 @@
+"""A renderer without torch: test pictures at once, for trying a farm without a GPU and for tests of everything else.
+
+A fake model is a folder with a fake.json: {"width": 64, "height": 64, "seconds_per_step": 0.0, "fail_seeds": [],
+"blank_seeds": [], "kill_seeds": []}, every key optional. `fail_seeds` raise, `blank_seeds` come out blank,
+`kill_seeds` end the process. A picture shows its recipe: colours from the recipe's hash, the seed in digits.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import PIL
+from PIL import Image, ImageChops, ImageDraw, ImageFont
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from storage.errors import ModelMissing, ModelUnusable
+from storage.messages import ModelEntry
+from storage.plan import Plan
+from storage.settings import Settings
+from storage.spec import canonical
+from worker.models import Hashes, data_files
+from worker.renderer import Device, Flaw, Recipe, Watch
+
+FAKE_FILE = "fake.json"
+_FONT = ImageFont.load_default_imagefont()  # a bitmap: its pixels do not depend on FreeType
+_PREVIEW_SHARE = 8  # a preview has an eighth of the side
+
+
+class FakeModel(BaseModel):
+    """What a fake.json says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    width: int = Field(default=64, ge=8, multiple_of=8)
+    height: int = Field(default=64, ge=8, multiple_of=8)
+    seconds_per_step: float = Field(default=0.0, ge=0)
+    fail_seeds: list[int] = []
+    blank_seeds: list[int] = []
+    kill_seeds: list[int] = []
+
+
+class FakeRenderer:
+    """Draws recipes with Pillow."""
+
+    name = "fake"
+    device = Device(type="cpu", name="fake", memory_bytes=0)
+
+    def __init__(self, settings: Settings) -> None:
+        self._hashes = Hashes(None)
+        self._limit = settings.resident_pipelines
+        self._loaded: OrderedDict[str, FakeModel] = OrderedDict()
+
+    def environment(self) -> dict[str, Any]:
+        """See `Renderer.environment`."""
+        system = {"python": platform.python_version(), "platform": platform.platform()}
+        return {**self.libraries(), **system, "device": self.device.name}
+
+    def libraries(self) -> dict[str, str]:
+        """See `Renderer.libraries`."""
+        return {"pillow": PIL.__version__}
+
+    def resident(self) -> list[str]:
+        """See `Renderer.resident`."""
+        return list(self._loaded)
+
+    def resolve(self, source: str) -> ModelEntry:
+        """See `Renderer.resolve`."""
+        model = _read(source)
+        folder = Path(source)
+        found = self._hashes.digest_of(folder, data_files(folder))
+        return ModelEntry(digest=found, family="FakePipeline", width=model.width, height=model.height)
+
+    def load(self, source: str, *, digest: str, plan: Plan) -> None:  # noqa: ARG002  # plans are alike here
+        """See `Renderer.load`."""
+        if digest not in self._loaded:
+            self._loaded[digest] = _read(source)
+        self._loaded.move_to_end(digest)
+        while len(self._loaded) > self._limit:
+            self._loaded.popitem(last=False)
+
+    def render(self, recipes: Sequence[Recipe], *, plan: Plan, watch: Watch) -> list[Image.Image | Flaw]:  # noqa: ARG002
+        """See `Renderer.render`."""
+        model = self._loaded[recipes[0]["model"]]
+        if any(recipe["seed"] in model.kill_seeds for recipe in recipes):
+            os._exit(9)
+        pictures = [draw(recipe) for recipe in recipes]
+        steps = recipes[0]["steps"]
+        for step in range(1, steps + 1):
+            time.sleep(model.seconds_per_step)
+            if watch.preview_every and step % watch.preview_every == 0:
+                for slot, picture in enumerate(pictures):
+                    watch.preview(slot, _unfinished(picture, step / steps))
+            watch.step(step, steps)
+        for recipe in recipes:
+            if recipe["seed"] in model.fail_seeds:
+                raise RuntimeError(f"seed {recipe['seed']} stands under fail_seeds")
+        blank = [recipe["seed"] in model.blank_seeds for recipe in recipes]
+        return [Image.new("RGB", one.size) if empty else one for one, empty in zip(pictures, blank, strict=True)]
+
+
+def draw(recipe: Recipe) -> Image.Image:
+    """The picture of a recipe: a gradient of two colours, a disc, the seed. Equal recipes give equal pixels."""
+    key = hashlib.sha256(canonical(dict(recipe))).digest()
+    size = (recipe["width"], recipe["height"])
+    slope = Image.linear_gradient("L").rotate(90 * (key[0] % 4)).resize(size)
+    one, other = (Image.new("RGB", size, _colour(key[start : start + 3])) for start in (1, 4))
+    picture = Image.composite(one, other, slope)
+    pen = ImageDraw.Draw(picture)
+    radius = min(size) * (20 + key[7] % 20) // 100
+    x, y = size[0] * (25 + key[8] % 50) // 100, size[1] * (25 + key[9] % 50) // 100
+    pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=_colour(key[10:13]))
+    pen.text((2, size[1] - 12), str(recipe["seed"])[-9:], font=_FONT, fill=(255, 255, 255))
+    return picture
+
+
+def _colour(raw: bytes) -> tuple[int, int, int]:
+    return raw[0], raw[1], raw[2]
+
+
+def _unfinished(picture: Image.Image, share: float) -> Image.Image:
+    small = picture.resize((max(1, picture.width // _PREVIEW_SHARE), max(1, picture.height // _PREVIEW_SHARE)))
+    return Image.blend(ImageChops.invert(small), small, share)
+
+
+def _read(source: str) -> FakeModel:
+    file = Path(source) / FAKE_FILE
+    if not file.is_file():
+        raise ModelMissing(source, f"no {FAKE_FILE} there, and this worker has FARM_RENDERER=fake")
+    try:
+        return FakeModel.model_validate(json.loads(file.read_text()))
+    except (ValueError, ValidationError) as error:
+        raise ModelUnusable(source, f"{FAKE_FILE}: {str(error).splitlines()[0]}") from None

@@ -1,0 +1,140 @@
+"""One Celery node: the parent that talks to the broker for one device, and never touches the device itself.
+
+    python -m worker.node --node HOST-gpu0 [--lifeline FD]
+
+Started by the supervisor, which sets the environment that pins the device. When the other end of the lifeline (a
+pipe) closes, the supervisor is dead, and the node ends as if it had been told to.
+"""
+
+import argparse
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Sequence
+from typing import Any, Final
+
+import redis
+from celery.platforms import SecurityWarning
+from celery.signals import worker_shutting_down
+from kombu import Exchange, Queue
+
+from storage import keys, logs
+from storage.celery_app import make_app
+from storage.errors import FarmError, InvalidSetting
+from storage.messages import Heartbeat
+from storage.settings import Settings, load_settings
+from worker.child.link import celery_name, connect
+from worker.child.tasks import BOOT_VARIABLE, NODE_VARIABLE, STOP_SIGNAL
+
+log = logging.getLogger("worker.node")  # not "__main__"
+
+NAME_TAKEN: Final = 3  # exit code
+STOP_LIMIT_S: Final = 15
+QUEUE_TTL_S: Final = 600  # an idle queue of a dead boot goes away by itself
+_WATCH_S: Final = 3.2
+_LOOK_S: Final = 0.2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a node until it is told to end; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m worker.node")
+    parser.add_argument("--node", required=True)
+    parser.add_argument("--lifeline", type=int)
+    options = parser.parse_args(arguments)
+    try:
+        settings = load_settings()
+        broker_url = need_broker(settings)
+    except FarmError as error:
+        sys.stderr.write(f"farm-worker: {error}\n")
+        return 2
+    logs.configure(settings.log_level)
+    if options.lifeline is not None:
+        threading.Thread(target=_hold, args=(options.lifeline,), name="lifeline", daemon=True).start()
+    if has_rival(broker_url, options.node, watch_s=max(_WATCH_S, 3.2 * settings.beat_s)):
+        log.error("a live worker has this name; choose another with --name", extra={"node": options.node})
+        return NAME_TAKEN
+    return _serve(broker_url, options.node)
+
+
+def need_broker(settings: Settings) -> str:
+    """The broker's URL. Raises InvalidSetting: there is none."""
+    if settings.broker_url is None:
+        raise InvalidSetting("FARM_BROKER_URL", "", "must be set for a worker, for example to redis://farm-host:6379/0")
+    return settings.broker_url.get_secret_value()
+
+
+def has_rival(broker_url: str, node: str, *, watch_s: float) -> bool:
+    """Whether another life of `node` beats now. A key that a killed one left behind does not grow."""
+    client, first = connect(broker_url), None
+    deadline = None
+    while deadline is None or time.monotonic() < deadline:
+        try:
+            now = _beat_of(client.get(keys.worker_key(node)))
+        except (redis.RedisError, OSError) as error:
+            log.warning("broker away, waiting for it", extra={"reason": error})
+            time.sleep(1)
+            continue
+        if now is None:
+            return False
+        if first is not None and now != first:
+            return True
+        if deadline is None:
+            first, deadline = now, time.monotonic() + watch_s
+        time.sleep(_LOOK_S)
+    return False
+
+
+def _beat_of(raw: Any) -> tuple[str, str, int] | None:
+    try:
+        beat = Heartbeat.model_validate_json(raw) if raw else None
+    except ValueError:
+        return None
+    return (beat.boot, beat.child, beat.beat) if beat else None
+
+
+def _serve(broker_url: str, node: str) -> int:
+    warnings.simplefilter("ignore", SecurityWarning)  # of root, for the sake of pickles, which we refuse
+    boot = keys.new_id()
+    os.environ[NODE_VARIABLE], os.environ[BOOT_VARIABLE] = node, boot
+    queue = keys.worker_queue(node, boot)
+    app = make_app(broker_url, role="worker")
+    app.conf.update(
+        imports=("worker.child.tasks",),
+        task_queues=[Queue(queue, Exchange(queue), routing_key=queue, expires=QUEUE_TTL_S)],
+    )
+    worker = app.Worker(
+        hostname=celery_name(node), queues=[queue], loglevel="WARNING", quiet=True, optimization="fair",
+        without_mingle=True, without_gossip=True,
+    )  # fmt: skip
+
+    def stop_children(**_: Any) -> None:
+        for child in list(getattr(getattr(worker.pool, "_pool", None), "_pool", ())):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, STOP_SIGNAL)
+
+    worker_shutting_down.connect(stop_children, weak=False)
+    log.info("node starts", extra={"node": node, "boot": boot, "queue": queue})
+    worker.start()
+    log.info("node ends", extra={"node": node, "boot": boot})
+    return int(worker.exitcode or 0)
+
+
+def _hold(lifeline: int) -> None:
+    """Wait for the supervisor's death, then end in order, and at last by force."""
+    while os.read(lifeline, 1):
+        pass
+    log.warning("the supervisor is gone, ending")
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(STOP_LIMIT_S)
+    if os.getpgid(0) == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""What a renderer is: models in, pictures out, on one device. One protocol, two of them (diffusers and fake).
+
+A renderer knows nothing of jobs, chunks, stores or brokers. It is used by one thread.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from storage.messages import ModelEntry
+from storage.plan import Plan
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from storage.settings import Settings
+
+Recipe = Mapping[str, Any]
+
+
+class StopRendering(Exception):  # no error; it leaves a pipeline call between two steps
+    """The chunk is to end now."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Device:
+    """The device that a child owns."""
+
+    type: Literal["cpu", "cuda"]
+    name: str  # for people
+    memory_bytes: int  # 0 where unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """Why a picture of an otherwise good call cannot be used."""
+
+    reason: str
+    detail: str
+
+
+class Watch(Protocol):
+    """How a renderer tells of its steps, and hears that it should stop."""
+
+    @property
+    def preview_every(self) -> int | None:
+        """Steps between two previews; None: none are wanted."""
+
+    def step(self, step: int, steps: int) -> None:
+        """Step `step` of `steps` is done. Raises StopRendering."""
+
+    def preview(self, slot: int, picture: "Image") -> None:
+        """A small picture of the image in that place of the batch, as it looks now."""
+
+
+class Renderer(Protocol):
+    """Models in, pictures out."""
+
+    name: str
+    device: Device
+
+    def environment(self) -> dict[str, Any]:
+        """Library versions and device: what a picture's low bits depend on besides recipe and plan."""
+
+    def libraries(self) -> dict[str, str]:
+        """The part of it that is written into pictures."""
+
+    def resident(self) -> list[str]:
+        """Digests of the models that are loaded."""
+
+    def resolve(self, source: str) -> ModelEntry:
+        """Find a model and look at its files. Raises ModelMissing, ModelUnusable."""
+
+    def load(self, source: str, *, digest: str, plan: Plan) -> None:
+        """Make a model ready for `render`. Raises ModelMissing, ModelUnusable."""
+
+    def render(self, recipes: Sequence[Recipe], *, plan: Plan, watch: Watch) -> "list[Image | Flaw]":
+        """Draw one batch of recipes that share a `batch_key`, of the size that the plan says, with the loaded model.
+
+        Raises:
+            StopRendering: From the watch.
+            Exception: Whatever the pipeline raises; nothing of the batch was made.
+        """
+
+
+def make_renderer(settings: "Settings") -> Renderer:
+    """The renderer that the settings name; only then is torch imported."""
+    if settings.renderer == "fake":
+        from worker.fake import FakeRenderer
+
+        return FakeRenderer(settings)
+    from worker.diffusion import DiffusionRenderer
+
+    return DiffusionRenderer(settings)

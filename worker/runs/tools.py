@@ -1,0 +1,22 @@
+"""What a child keeps from one run to the next."""
+
+from dataclasses import dataclass
+
+from storage.blobs import BlobStore
+from worker.child.level import Level
+from worker.runs.specs import Specs
+from worker.runs.uploads import Uploads
+from worker.renderer import Renderer
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tools:
+    """Everything that a run works with."""
+
+    renderer: Renderer
+    store: BlobStore
+    specs: Specs
+    uploads: Uploads
+    level: Level
+    node: str
+    boot: str
