@@ -7,7 +7,6 @@ from pathlib import Path
 
 from dispatcher.farm import Farm
 from dispatcher.gallery import write_file
-from dispatcher.naming import fields_of
 from dispatcher.sheet import Sheet, SheetImage, make_sheet
 from storage.spec import Job, Place
 from storage.spec.fields import scheduler_label
@@ -56,14 +55,22 @@ def write_sheet(sheet: Sheet, folder: Path, *, name: str = "sheet") -> SheetFile
 
 
 def _cell(farm: Farm, row: JobRow, job: Job, place: Place, image: ImageRow | None) -> SheetImage:
-    values = place.values
+    fields = _fields(row, place)
     if image is None:
-        fields = {name: values[name] for name in values if name != "scheduler"}
-        fields |= {"scheduler": scheduler_label(values["scheduler"]), **place.labels}
-        for side in ("width", "height"):
-            fields[side] = values[side] or (getattr(row.models[values["model"]], side) if row.models else None)
         return SheetImage(place.number, fields, "open", None, dict(fields))
     recipe = job.recipe(place, row.models or {})
     if image.state == ImageState.FAILED or image.key is None:
-        return SheetImage(place.number, fields_of(image), "failed", None, {**recipe, "reason": image.reason})
-    return SheetImage(place.number, fields_of(image), "done", partial(farm.store.get, image.key), recipe)
+        return SheetImage(place.number, fields, "failed", None, {**recipe, "reason": image.reason})
+    return SheetImage(place.number, fields, "done", partial(farm.store.get, image.key), recipe)
+
+
+def _fields(row: JobRow, place: Place) -> dict[str, str | int | float | None]:
+    """What a sheet can be arranged by. Derived seeds differ from prompt to prompt: their replicate lines them up."""
+    fields = {**place.values, "scheduler": scheduler_label(place.values["scheduler"]), **place.labels}
+    for side in ("width", "height"):
+        if fields[side] is None and row.models is not None:
+            fields[side] = getattr(row.models[place.values["model"]], side)
+    if place.replicate is not None:
+        del fields["seed"]
+        fields["replicate"] = place.replicate
+    return fields

@@ -46,11 +46,3 @@ def _safe(value: object) -> object:
     clean = re.sub(r"[^\w.+=-]+", "-", text).strip("-.")[:MAX_PART_CHARS]
     return clean or "empty"
 
-
-def fields_of(row: ImageRow) -> Mapping[str, str | int | float | None]:
-    """What users know an image by: recipe fields and labels."""
-    return {
-        "prompt": row.prompt, "negative_prompt": row.negative_prompt, "seed": row.seed, "scheduler": row.scheduler,
-        "steps": row.steps, "guidance_scale": row.guidance_scale, "width": row.width, "height": row.height,
-        "model": row.model, **row.labels,
-    }  # fmt: skip

@@ -5,6 +5,7 @@ It is only the quick way. A message that is lost costs seconds: the reconciler f
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from celery.worker import WorkController
@@ -20,20 +21,20 @@ log = logging.getLogger(__name__)
 
 
 class RecordConsumer:
-    """Runs `Recorder.record` for every message."""
+    """Runs `Recorder.record` for every message, and says so by `on_record`."""
 
-    def __init__(self, broker_url: str, recorder: Recorder) -> None:
+    def __init__(self, broker_url: str, recorder: Recorder, *, on_record: Callable[[], None]) -> None:
         app = make_app(broker_url, role="dispatcher")
         app.conf.update(
             task_acks_late=False,  # a failed record is the reconciler's, not the queue's
             task_queues=[Queue(RECORD_QUEUE, exchange=Exchange(""), routing_key=RECORD_QUEUE)],
             task_default_queue=RECORD_QUEUE,
-            worker_pool_start_method=None,
         )
 
         @app.task(name=RECORD)  # type: ignore[untyped-decorator, unused-ignore]
         def record(manifest: str) -> None:
             _record(recorder, manifest)
+            on_record()
 
         app.finalize()
         self._app = app

@@ -28,6 +28,7 @@ from storage.sql import Database
 from storage.sql.leading import NotLeading
 
 log = logging.getLogger(__name__)
+MIN_PAUSE_S = 0.05  # between two rounds, however many chunks end
 
 
 class Dispatcher:
@@ -43,7 +44,8 @@ class Dispatcher:
             database, store, self._broker, recorder, max_attempts=settings.max_attempts
         )
         self._feeder = Feeder(database, self._broker, SpecStore(store), chunk_s=settings.chunk_s)
-        self._records = RecordConsumer(broker_url, recorder)
+        self._due = threading.Event()  # set to begin the next round early
+        self._records = RecordConsumer(broker_url, recorder, on_record=self._due.set)
         self._sessions = Sessions(silence_s=settings.silence_s, idle_loss_s=settings.idle_loss_s)
         self._epoch = new_id()
         self._was_marked = False
@@ -55,9 +57,10 @@ class Dispatcher:
         self._records.start()
         try:
             while not self._stop.is_set():
-                began = time.monotonic()
-                self._guarded_round(began)
-                self._stop.wait(max(0.05, self._settings.tick_s - (time.monotonic() - began)))
+                self._due.clear()
+                self._guarded_round(time.monotonic())
+                self._stop.wait(MIN_PAUSE_S)
+                self._due.wait(self._settings.tick_s)
         finally:
             self._records.stop()
             try:
@@ -68,6 +71,7 @@ class Dispatcher:
     def stop(self) -> None:
         """End after the current round."""
         self._stop.set()
+        self._due.set()
 
     def round(self, now: float) -> None:
         """One round of everything. `now` is monotonic seconds.

@@ -1,5 +1,9 @@
 """What all tests share: the real servers, each started by the first test that asks for it."""
 
+import os
+from collections.abc import Generator
+
+import pytest
 from hypothesis import settings
 
 pytest_plugins = ["servers.fixtures"]
@@ -7,3 +11,13 @@ pytest_plugins = ["servers.fixtures"]
 # A slow machine is no failed property; pytest-timeout holds the limit.
 settings.register_profile("farm", deadline=None)
 settings.load_profile("farm")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Under `./farm test --strict` a skipped test is a failed one, with its name and reason."""
+    report = yield
+    if os.environ.get("SEEDFARM_STRICT") == "1" and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} skipped under --strict: {report.longrepr}"
+    return report

@@ -40,10 +40,11 @@ def wait_for(look: Callable[[], T | None], *, what: str, limit_s: float = LIMIT_
 class Desk:
     """One job on a folder store and a real broker."""
 
-    def __init__(self, broker_url: str, folder: Path, job: str = "job1") -> None:
+    def __init__(self, broker_url: str, folder: Path, *, job: str = "job1", store: Path | None = None) -> None:
+        """Keep models in `folder`, and objects in `store` (silent: below it)."""
         self.broker_url = broker_url
         self.home = folder
-        self.store = FolderStore(folder / "store")
+        self.store = FolderStore(store or folder / "store")
         self.store.check()
         self.job = job
         self.redis = redis.Redis.from_url(broker_url)
@@ -64,13 +65,14 @@ class Desk:
         ranges = Numbers([numbers]).to_json()
         return ChunkMessage(kind="render", ranges=ranges, **about, **{"plan": PLAN, **more})
 
-    def send(self, message: ChunkMessage, *, node: str, token: bool = True) -> None:
+    def send(self, message: ChunkMessage, *, node: str, token: bool = True, priority: int = 0) -> None:
         """Publish a message to a worker that beats."""
         beat = self.beat(node)
         if token:
             self.redis.set(keys.token_key(message.job, message.chunk, message.attempt), 1, ex=600)
         queue = keys.worker_queue(node, beat.boot)
-        self.app.send_task(RENDER, kwargs={"message": message.model_dump(mode="json")}, queue=queue, retry=False)
+        body = {"message": message.model_dump(mode="json")}
+        self.app.send_task(RENDER, kwargs=body, queue=queue, priority=priority, retry=False)
 
     def beat(self, node: str, *, other_than: str | None = None) -> Heartbeat:
         """The node's heartbeat, waited for; `other_than` is a child that does not count."""

@@ -72,7 +72,9 @@ def visible(cards: Sequence[Card], allowed: str | None) -> list[Card]:
     return [card for card in cards if any(name == str(card.index) or card.uuid.startswith(name) for name in names)]
 
 
-def plan_nodes(devices: str, *, host: str, cards: Sequence[Card], cores: int, threads: int | None = None) -> list[NodePlan]:
+def plan_nodes(
+    devices: str, *, host: str, cards: Sequence[Card], cores: int, threads: int | None = None
+) -> list[NodePlan]:
     """Name the nodes that `--devices` asks for.
 
     Args:
@@ -91,8 +93,8 @@ def plan_nodes(devices: str, *, host: str, cards: Sequence[Card], cores: int, th
     by_index = {str(card.index): card for card in cards}
     for word in words:
         if word != "cpu" and word not in by_index:
-            found = ", ".join(by_index) or "none"
-            raise UserError(f"--devices {devices}: no device {word!r}; write all, cpu, or numbers of GPUs (found: {found})")
+            rule = f"write all, cpu, or numbers of GPUs (found: {', '.join(by_index) or 'none'})"
+            raise UserError(f"--devices {devices}: no device {word!r}; {rule}")
         if word != "cpu" and words.count(word) > 1:
             raise UserError(f"--devices {devices}: GPU {word} twice; a card takes one node")
     share = max(1, cores // len(words))

@@ -41,6 +41,7 @@ class Place:
     number: int
     values: Mapping[str, Any]  # every key of FIELDS
     labels: Mapping[str, str]
+    replicate: int | None = None  # which of the derived seeds, where seeds are derived
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,6 +91,7 @@ class Job:
         self._places = total(spec.dimensions)
         dearest = [min(FIELDS[key].cost for key in dimension.keys) for dimension in spec.dimensions]
         self._strides = _strides(spec.dimensions)
+        self._derived = _find_derived(spec.dimensions)
         render_order = sorted(range(len(spec.dimensions)), key=dearest.__getitem__)
         self._render_order = render_order
 
@@ -107,11 +109,10 @@ class Job:
             return None
         values = {**self.spec.fixed, **{key: value for binding in bindings for key, value in binding.values.items()}}
         labels = {name: text for binding in bindings for name, text in binding.labels.items()}
-        for dimension in self.spec.dimensions:
-            for part in getattr(dimension, "parts", (dimension,)):
-                if isinstance(part, Derived):
-                    values["seed"] = _derived_seed(part, values)
-        return Place(number=range(self._places)[number], values=values, labels=labels)
+        replicate = values["seed"] if self._derived is not None else None
+        if self._derived is not None:
+            values["seed"] = _derived_seed(self._derived, values)
+        return Place(number=range(self._places)[number], values=values, labels=labels, replicate=replicate)
 
     def __iter__(self) -> Iterator[Place | None]:
         return (self[number] for number in range(self._places))
@@ -179,6 +180,11 @@ def _strides(dimensions: tuple[Dimension, ...]) -> list[int]:
         strides.append(stride)
         stride *= len(dimension)
     return strides[::-1]
+
+
+def _find_derived(dimensions: tuple[Dimension, ...]) -> Derived | None:
+    parts = [part for dimension in dimensions for part in getattr(dimension, "parts", (dimension,))]
+    return next((part for part in parts if isinstance(part, Derived)), None)
 
 
 def _derived_seed(dimension: Derived, values: Mapping[str, Any]) -> int:

@@ -185,7 +185,7 @@ class Link(threading.Thread):
         try:
             self._app.send_task(RECORD, kwargs={"manifest": manifest}, queue=keys.RECORD_QUEUE, retry=False)
         except _AWAY as error:
-            log.warning("record not sent, the dispatcher will look for it", extra={"manifest": manifest, "reason": error})
+            log.warning("record not sent, the dispatcher will look", extra={"manifest": manifest, "reason": error})
 
     def _leave(self) -> None:
         """A worker that ends in order is gone at once, not after a silence."""

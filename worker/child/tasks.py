@@ -22,11 +22,11 @@ from storage.messages import ChunkMessage
 from storage.settings import Settings, load_settings
 from worker.child.level import Level
 from worker.child.link import Identity, Link
+from worker.renderer import make_renderer
 from worker.runs.run import Run
 from worker.runs.specs import Specs
 from worker.runs.tools import Tools
 from worker.runs.uploads import Uploads
-from worker.renderer import make_renderer
 
 log = logging.getLogger(__name__)
 

@@ -40,9 +40,11 @@ def find_folder(source: str) -> Path:
         found = Path(snapshot_download(repository, revision=revision or None, allow_patterns=[INDEX]))
         wanted = [f"{name}/*{suffix}" for name in components(found, source) for suffix in SUFFIXES]
         spared = [f"*{variant}*" for variant in _VARIANTS]
-        snapshot_download(repository, revision=revision or None, allow_patterns=[INDEX, *wanted], ignore_patterns=spared)
+        wanted.append(INDEX)
+        snapshot_download(repository, revision=revision or None, allow_patterns=wanted, ignore_patterns=spared)
     except RepositoryNotFoundError:
-        raise ModelMissing(source, "the hub has no such model, or wants a token; check the id, or set HF_TOKEN") from None
+        reason = "the hub has no such model, or wants a token; check the id, or set HF_TOKEN"
+        raise ModelMissing(source, reason) from None
     except (OSError, ValueError, EntryNotFoundError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         hint = "copy it to this host and name its folder, or let the host reach huggingface.co"
@@ -97,7 +99,8 @@ def read_json(file: Path, source: str) -> dict[str, Any]:
         entry = json.loads(file.read_text())
     except FileNotFoundError:
         where = f"{file.parent.name}/{file.name}" if file.name != INDEX else INDEX
-        raise ModelUnusable(source, f"no {where}; a model is a folder as diffusers' save_pretrained writes it") from None
+        reason = f"no {where}; a model is a folder as diffusers' save_pretrained writes it"
+        raise ModelUnusable(source, reason) from None
     except (OSError, ValueError) as error:
         raise ModelUnusable(source, f"{file.name} cannot be read: {error}") from None
     if not isinstance(entry, dict):

@@ -35,7 +35,7 @@ class DiffusionRenderer:
         self._hashes = Hashes(settings.home / "model-hashes.json")
         self._current: Resident | None = None
         diffusers.utils.logging.set_verbosity_error()
-        transformers.logging.set_verbosity_error()
+        transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 
     def environment(self) -> dict[str, Any]:
         """See `Renderer.environment`."""

@@ -83,7 +83,8 @@ class Pipelines:
                 str(folder), dtype=kind, use_safetensors=True, local_files_only=True, **extra
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
-            raise ModelUnusable(source, f"{type(error).__name__}: {str(error).strip().splitlines()[0][:300]}") from error
+            said = (str(error).strip() or "no reason given").splitlines()[0][:300]
+            raise ModelUnusable(source, f"{type(error).__name__}: {said}") from error
         pipe.set_progress_bar_config(disable=True)
         for part in pipe.components.values():
             if isinstance(part, torch.nn.Module):

@@ -17,10 +17,10 @@ from storage.errors import DiskFull, TransientError
 from storage.messages import FailedImage, MadeImage
 from storage.plan import Plan
 from storage.spec import digest
+from worker.renderer import Flaw, Recipe, StopRendering
 from worker.runs.patience import Patience
 from worker.runs.picture import PNG_TYPE, STRIP_TYPE, encode_png, encode_strip, find_flaw, pixel_sha256, provenance
 from worker.runs.tools import Tools
-from worker.renderer import Flaw, Recipe, StopRendering
 
 if TYPE_CHECKING:
     from PIL.Image import Image

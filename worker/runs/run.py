@@ -13,15 +13,15 @@ from typing import Any
 
 from storage import keys
 from storage.errors import DiskFull, ModelUnusable, PermanentError, TransientError
-from storage.messages import ChunkMessage, Holding, Manifest, ModelEntry
+from storage.messages import ChunkMessage, FailedImage, Holding, MadeImage, Manifest, ModelEntry
 from storage.plan import Plan
 from storage.spec import Job, ModelFacts, Numbers
+from worker.renderer import Flaw, StopRendering
 from worker.runs.batches import Batch, Wanted, cut
 from worker.runs.finishing import Drawn, Finishing
 from worker.runs.patience import Patience
 from worker.runs.tools import Tools
 from worker.runs.watching import BatchWatch
-from worker.renderer import Flaw, StopRendering
 
 log = logging.getLogger(__name__)
 
@@ -186,7 +186,7 @@ class Run:
             job=message.job, chunk=message.chunk, attempt=message.attempt, run=self.id,
             node=self._tools.node, boot=self._tools.boot, spec_hash=message.spec_hash, plan=message.plan,
             environment=self._tools.renderer.environment(), models=self._models,
-            images=sorted(images, key=lambda image: image.number), failed=sorted(failed, key=lambda image: image.number),
+            images=sorted(images, key=_number), failed=sorted(failed, key=_number),
             untried=Numbers.of(self._left()).to_json(), fatal=fatal,
             started=self._seconds.started, finished=time.time(),
             seconds={phase: round(seconds, 4) for phase, seconds in spent.items()},
@@ -205,7 +205,12 @@ class Run:
         )
 
     def _names(self) -> dict[str, Any]:
-        return {"job": self._message.job, "chunk": self._message.chunk, "attempt": self._message.attempt, "run": self.id}
+        message = self._message
+        return {"job": message.job, "chunk": message.chunk, "attempt": message.attempt, "run": self.id}
+
+
+def _number(image: MadeImage | FailedImage) -> int:
+    return image.number
 
 
 def _classify(error: Exception) -> tuple[str, str]:

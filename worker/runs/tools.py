@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from storage.blobs import BlobStore
 from worker.child.level import Level
+from worker.renderer import Renderer
 from worker.runs.specs import Specs
 from worker.runs.uploads import Uploads
-from worker.renderer import Renderer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

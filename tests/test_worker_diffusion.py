@@ -1,0 +1,200 @@
+"""The real renderer on tiny random models: its pictures are those of a plain diffusers call, whatever the company."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from PIL import Image
+
+import tiny
+from storage.errors import ModelMissing, ModelUnusable
+from storage.messages import ModelEntry
+from storage.plan import Plan
+from storage.schedulers import SCHEDULERS
+from storage.settings import Settings
+from worker.diffusion import DiffusionRenderer
+from worker.renderer import Flaw, Recipe, StopRendering
+
+# diffusers hands numpy tensors in a way that numpy deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:diffusers")
+PLAN = Plan(device_type="cpu", dtype="float32", batch=4, threads=1, tf32=False)
+STEPS = 3
+
+
+class Watch:
+    """Counts steps; may stop, may want previews."""
+
+    def __init__(self, *, stop_at: int | None = None, every: int | None = None) -> None:
+        self.steps: list[tuple[int, int]] = []
+        self.frames: list[tuple[int, Image.Image]] = []
+        self.preview_every = every
+        self._stop_at = stop_at
+
+    def step(self, step: int, steps: int) -> None:
+        self.steps.append((step, steps))
+        if step == self._stop_at:
+            raise StopRendering
+
+    def preview(self, slot: int, picture: Image.Image) -> None:
+        self.frames.append((slot, picture))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    return tiny.build_tiny(tmp_path_factory.mktemp("tiny") / "sd")
+
+
+@pytest.fixture(scope="module")
+def renderer(tmp_path_factory: pytest.TempPathFactory) -> DiffusionRenderer:
+    return DiffusionRenderer(Settings(home=tmp_path_factory.mktemp("home"), resident_pipelines=2))
+
+
+@pytest.fixture(scope="module")
+def entry(renderer: DiffusionRenderer, model: Path) -> ModelEntry:
+    found = renderer.resolve(str(model))
+    renderer.load(str(model), digest=found.digest, plan=PLAN)
+    return found
+
+
+def recipe(seed: int, *, prompt: str = "a red fox", scheduler: str = "ddim", negative: str | None = None) -> Recipe:
+    kind = SCHEDULERS[scheduler]
+    return {
+        "model": "", "prompt": prompt, "negative_prompt": negative, "seed": seed, "steps": STEPS,
+        "guidance_scale": 5.0, "width": tiny.SIDE, "height": tiny.SIDE,
+        "scheduler": {"class": kind.diffusers_class, "options": dict(kind.preset)},
+    }  # fmt: skip
+
+
+def pixels(renderer: DiffusionRenderer, recipes: Sequence[Recipe]) -> list[bytes]:
+    made = renderer.render(recipes, plan=PLAN, watch=Watch())
+    assert not any(isinstance(one, Flaw) for one in made)
+    return [one.tobytes() for one in made if not isinstance(one, Flaw)]
+
+
+def test_a_model_is_described_by_its_files(entry: ModelEntry) -> None:
+    assert (entry.family, entry.width, entry.height) == ("StableDiffusionPipeline", tiny.SIDE, tiny.SIDE)
+    assert entry.digest.startswith("sha256:")
+
+
+@pytest.mark.parametrize("scheduler", ["ddim", "euler_a", "dpmpp_2m_sde", "pndm"])
+def test_a_batch_is_bit_equal_to_a_plain_diffusers_call(
+    renderer: DiffusionRenderer, entry: ModelEntry, model: Path, scheduler: str
+) -> None:
+    recipes = [recipe(seed, scheduler=scheduler, prompt=f"a {word}") for seed, word in enumerate(tiny.WORDS[1:5])]
+    plain: Any = StableDiffusionPipeline.from_pretrained(model, dtype=torch.float32, use_safetensors=True)
+    plain.set_progress_bar_config(disable=True)
+    kind = SCHEDULERS[scheduler]
+    plain.scheduler = getattr(diffusers, kind.diffusers_class).from_config(plain.scheduler.config, **kind.preset)
+    wanted = plain(
+        [one["prompt"] for one in recipes], num_inference_steps=STEPS, guidance_scale=5.0, height=32, width=32,
+        generator=[torch.Generator().manual_seed(one["seed"]) for one in recipes],
+    ).images  # fmt: skip
+
+    assert pixels(renderer, recipes) == [image.tobytes() for image in wanted]
+
+
+@pytest.mark.parametrize("scheduler", ["ddim", "heun", "dpmpp_sde", "unipc", "lcm"])
+def test_an_image_does_not_depend_on_its_slot_or_its_company(
+    renderer: DiffusionRenderer, entry: ModelEntry, scheduler: str
+) -> None:
+    mine = recipe(11, scheduler=scheduler)
+    others = [recipe(seed, scheduler=scheduler, prompt="a blue owl") for seed in (1, 2, 3)]
+
+    first = pixels(renderer, [mine, *others])[0]
+    last = pixels(renderer, [*others[::-1], mine])[-1]
+    padded = pixels(renderer, [mine] * 4)
+
+    assert first == last
+    assert set(padded) == {first}
+
+
+def test_the_models_own_scheduler_stays_as_it_was(renderer: DiffusionRenderer, entry: ModelEntry) -> None:
+    before = pixels(renderer, [recipe(5)] * 4)
+    pixels(renderer, [recipe(5, scheduler="dpmpp_2m_karras")] * 4)
+
+    assert pixels(renderer, [recipe(5)] * 4) == before
+
+
+def test_no_negative_prompt_is_an_empty_one_to_this_family(renderer: DiffusionRenderer, entry: ModelEntry) -> None:
+    assert pixels(renderer, [recipe(5)] * 4) == pixels(renderer, [recipe(5, negative="")] * 4)
+    assert pixels(renderer, [recipe(5)] * 4) != pixels(renderer, [recipe(5, negative="cat")] * 4)
+
+
+def test_a_stop_leaves_between_two_steps_and_spoils_nothing(renderer: DiffusionRenderer, entry: ModelEntry) -> None:
+    before = pixels(renderer, [recipe(5)] * 4)
+    watch = Watch(stop_at=2)
+
+    with pytest.raises(StopRendering):
+        renderer.render([recipe(5)] * 4, plan=PLAN, watch=watch)
+
+    assert watch.steps == [(1, STEPS), (2, STEPS)]
+    assert pixels(renderer, [recipe(5)] * 4) == before
+
+
+def test_previews_are_small_pictures_that_change_no_pixel(renderer: DiffusionRenderer, entry: ModelEntry) -> None:
+    watch = Watch(every=2)
+    made = renderer.render([recipe(5)] * 4, plan=PLAN, watch=watch)
+
+    assert [slot for slot, _ in watch.frames] == [0, 1, 2, 3]
+    assert {frame.size for _, frame in watch.frames} == {(tiny.SIDE // 2, tiny.SIDE // 2)}
+    assert [one.tobytes() for one in made if not isinstance(one, Flaw)] == pixels(renderer, [recipe(5)] * 4)
+
+
+def test_a_picture_of_nan_is_a_flaw_and_no_picture(renderer: DiffusionRenderer, tmp_path: Path) -> None:
+    folder = tiny.build_tiny(tmp_path / "nan", seed=3)
+    tiny.spoil(folder)
+    found = renderer.resolve(str(folder))
+    renderer.load(str(folder), digest=found.digest, plan=PLAN)
+
+    made = renderer.render([recipe(1)] * 4, plan=PLAN, watch=Watch())
+
+    assert {one.reason for one in made if isinstance(one, Flaw)} == {"non_finite"}
+    assert len(made) == 4
+
+
+def test_the_least_recently_used_pipeline_leaves_first(tmp_path: Path, model: Path) -> None:
+    renderer = DiffusionRenderer(Settings(home=tmp_path / "home", resident_pipelines=1))
+    other = tiny.build_tiny(tmp_path / "other", seed=1)
+    digests = []
+    for folder in (model, other):
+        digests.append(renderer.resolve(str(folder)).digest)
+        renderer.load(str(folder), digest=digests[-1], plan=PLAN)
+
+    assert renderer.resident() == digests[1:]
+    assert digests[0] != digests[1]
+
+
+def test_what_cannot_be_a_model_is_refused_with_a_next_step(
+    renderer: DiffusionRenderer, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    pickled = tiny.build_tiny(tmp_path / "pickled")
+    (pickled / "unet" / "diffusion_pytorch_model.safetensors").rename(pickled / "unet" / "diffusion_pytorch_model.bin")
+    strange = tmp_path / "strange"
+    strange.mkdir()
+    (strange / "model_index.json").write_text(json.dumps({"_class_name": "SomethingPipeline"}))
+
+    with pytest.raises(ModelMissing, match="copy or mount it"):
+        renderer.resolve(str(tmp_path / "nowhere"))
+    with pytest.raises(ModelUnusable, match="no model_index"):
+        renderer.resolve(str(tmp_path / "empty"))
+    with pytest.raises(ModelUnusable, match="weights in unet"):
+        renderer.resolve(str(pickled))
+    with pytest.raises(ModelUnusable, match="SomethingPipeline is not supported"):
+        renderer.resolve(str(strange))
+
+
+def test_a_hub_model_without_a_hub_says_what_to_do(
+    renderer: DiffusionRenderer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+
+    with pytest.raises(ModelMissing, match="let the host reach"):
+        renderer.resolve("owner/name@main")
