@@ -1,0 +1,1 @@
+"""From a user's wish to chunks, and from manifests back to images that can be found. No torch."""

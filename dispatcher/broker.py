@@ -10,7 +10,7 @@ from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
 
 from storage.celery_app import RENDER, VISIBILITY_S, make_app
-from storage.errors import BrokerAway
+from storage.errors import BrokerAway, InvalidSetting
 from storage.keys import EPOCH_KEY, WORKER_KEYS, orders_key, token_key, worker_key, worker_queue
 from storage.messages import ChunkMessage, Heartbeat, Orders, parse_heartbeats
 from storage.settings import without_password
@@ -33,15 +33,18 @@ class Broker:
     def __init__(self, url: str) -> None:
         self.address = without_password(url)
         self._url = url
-        self._redis = redis.Redis.from_url(url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S)
+        try:
+            self._redis = redis.Redis.from_url(url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S)
+        except ValueError:
+            raise InvalidSetting("FARM_BROKER_URL", self.address, "must be redis://[:PASSWORD@]HOST:PORT/DB") from None
         self._app: Celery | None = None
 
     def hear(self) -> Reading:
         """Read the epoch and all heartbeats."""
         with self._answering():
             keys = [key.decode() for key in self._redis.scan_iter(match=WORKER_KEYS + "*", count=500)]
-            values = self._redis.mget([EPOCH_KEY, *keys])
-        beats = {key: value for key, value in zip(keys, values[1:], strict=True) if value is not None}
+            values: list[bytes | None] = self._redis.mget([EPOCH_KEY, *keys])
+        beats = [value for value in values[1:] if value is not None]
         return Reading(None if values[0] is None else values[0].decode(), parse_heartbeats(beats))
 
     def mark(self, epoch: str) -> None:
@@ -96,4 +99,6 @@ class Broker:
         try:
             yield
         except (redis.RedisError, OperationalError, OSError) as error:
-            raise BrokerAway(self.address, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+            raise BrokerAway(
+                self.address, str(error).splitlines()[0] if str(error) else type(error).__name__
+            ) from error

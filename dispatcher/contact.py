@@ -1,7 +1,7 @@
 """The contact sheet of a job: its rows and open places turned into cells, drawn, and written beside each other."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -27,20 +27,29 @@ class SheetFiles:
     note: str
 
 
-def draw_sheet(
-    farm: Farm, row: JobRow, *, rows: str | None, cols: str | None, pages: str | None, pick: Mapping[str, str], limit: int
-) -> Sheet:  # fmt: skip
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arrangement:
+    """What a sheet shows where; None leaves it to the sheet."""
+
+    rows: str | None = None
+    cols: str | None = None
+    pages: str | None = None
+    pick: Mapping[str, str] = field(default_factory=dict)
+    limit: int = MAX_PLACES
+
+
+def draw_sheet(farm: Farm, row: JobRow, wanted: Arrangement) -> Sheet:
     """Lay out and draw the sheet of a job, failed and open places marked. Raises UserError, StoreAway."""
     job = farm.specs.load(row.id, spec_hash=row.spec_hash)
     with farm.database.read() as connection:
-        made = {image.number: image for image in images.of_job(connection, row.id, limit=limit)}
+        made = {image.number: image for image in images.of_job(connection, row.id, limit=wanted.limit)}
     cells = []
-    for position in range(min(job.positions, limit)):
+    for position in range(min(job.positions, wanted.limit)):
         place = job[job.number_at(position)]
         if place is not None:
             cells.append(_cell(farm, row, job, place, made.get(place.number)))
     cells.sort(key=lambda cell: cell.number)
-    return make_sheet(cells, rows=rows, cols=cols, pages=pages, pick=pick, title=row.name)
+    return make_sheet(cells, rows=wanted.rows, cols=wanted.cols, pages=wanted.pages, pick=wanted.pick, title=row.name)
 
 
 def write_sheet(sheet: Sheet, folder: Path, *, name: str = "sheet") -> SheetFiles:

@@ -11,6 +11,7 @@ from math import ceil
 from storage.spec import Job, ModelFacts, Numbers
 
 MAX_CHUNK_IMAGES = 4096
+MAX_EMPTY = 10_000  # empty places that one cut walks over: it runs inside a transaction
 MAX_RANGES = 512  # keeps a message small when exclusions tear the ranges apart
 
 
@@ -20,7 +21,7 @@ class Cut:
 
     numbers: Numbers
     cursor: int  # the position after the last one
-    model: str | None  # name in the job file; None if only empty places were left
+    model: str | None  # name in the job file; None if only empty places were met
     size: tuple[int, int]  # width, height in pixels
 
 
@@ -36,7 +37,7 @@ def chunk_images(*, seconds_per_image: float | None, target_s: float, batch: int
     """
     wanted = batch if not seconds_per_image else max(1, round(target_s / seconds_per_image / batch)) * batch
     share = ceil(left / (2 * max(1, workers)) / batch) * batch
-    return max(1, min(wanted, max(share, batch), MAX_CHUNK_IMAGES))
+    return min(wanted, max(share, batch), max(1, MAX_CHUNK_IMAGES // batch) * batch)
 
 
 def cut(job: Job, *, cursor: int, images: int, models: Mapping[str, ModelFacts]) -> Cut:
@@ -44,13 +45,14 @@ def cut(job: Job, *, cursor: int, images: int, models: Mapping[str, ModelFacts])
 
     Args:
         job: The job.
-        cursor: Position in render order to begin at.
+        cursor: Position in render order to begin at. Over a long run of empty places it takes several cuts.
         images: How many to take at most.
         models: Facts by name in the job file.
     """
     numbers: list[int] = []
     kind: tuple[str, tuple[int, int]] | None = None
-    while cursor < job.positions and len(numbers) < images:
+    stop = min(job.positions, cursor + images + MAX_EMPTY)
+    while cursor < stop and len(numbers) < images:
         place = job[job.number_at(cursor)]
         if place is not None:
             facts = models[place.values["model"]]

@@ -1,6 +1,7 @@
 """What a job would be, told before anything is queued."""
 
 import json
+from itertools import islice
 from typing import Any
 
 import click
@@ -8,6 +9,7 @@ import click
 from storage.spec import Job, Place, Spec
 from storage.spec.fields import scheduler_label
 
+MAX_EMPTY = 100_000  # excluded places to look past for an example
 PNG_BYTES_PER_PIXEL = 1.75  # measured on photographs by the encoder's settings; flat pictures take less
 
 
@@ -45,11 +47,12 @@ def print_estimate(said: dict[str, Any]) -> None:
 
 
 def _first(job: Job) -> Place | None:
-    return next((place for place in job if place is not None), None)
+    return next((place for place in islice(job, MAX_EMPTY) if place is not None), None)
 
 
 def _last(job: Job) -> Place | None:
-    return next((place for number in range(len(job) - 1, -1, -1) if (place := job[number]) is not None), None)
+    places = (job[number] for number in reversed(range(len(job))[-MAX_EMPTY:]))
+    return next((place for place in places if place is not None), None)
 
 
 def _describe(place: Place | None) -> dict[str, Any] | None:
@@ -60,8 +63,9 @@ def _describe(place: Place | None) -> dict[str, Any] | None:
 
 
 def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if count < 1000:
-            break
+    units = ["B", "kB", "MB", "GB", "TB"]
+    while count >= 1000 and len(units) > 1:
         count /= 1000
+        units.pop(0)
+    unit = units[0]
     return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"

@@ -14,7 +14,8 @@ from sqlalchemy import Connection
 from dispatcher.broker import Broker
 from dispatcher.cutting import chunk_images, cut
 from dispatcher.placement import Seat, Send, Want, choose
-from dispatcher.recorder import finish_if_complete
+from dispatcher.recorder import end_job, finish_if_complete
+from storage.errors import PermanentError
 from storage.messages import ChunkMessage, Heartbeat, ModelEntry
 from storage.plan import Plan, choose_plan
 from storage.spec import Job, Numbers
@@ -25,6 +26,7 @@ from storage.sql.jobs import JobRow
 from storage.states import ChunkState, JobState, Wish
 
 log = logging.getLogger(__name__)
+MAX_IDLE = 10  # decisions a round that come to nothing: empty places to walk over, jobs that cannot go on
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,8 @@ class Feeder:
             DatabaseAway: SQL does not answer.
             StoreAway: A spec could not be read.
         """
-        sent = 0
-        while workers:
+        sent = idle = 0
+        while workers and idle < MAX_IDLE:
             with self._database.write() as connection:
                 fence(connection)
                 board = read_board(connection, workers)
@@ -66,11 +68,11 @@ class Feeder:
             if issued is not None:
                 self._publish(board.jobs[send.want.job], issued)
                 sent += 1
+            else:
+                idle += 1
         return sent
 
-    def _issue(
-        self, connection: Connection, board: Board, send: Send, workers: Sequence[Heartbeat]
-    ) -> ChunkRow | None:
+    def _issue(self, connection: Connection, board: Board, send: Send, workers: Sequence[Heartbeat]) -> ChunkRow | None:
         """Write down that a worker gets a chunk; None where there turned out to be nothing to give."""
         row = board.jobs[send.want.job]
         if send.want.chunk is not None:
@@ -78,7 +80,11 @@ class Feeder:
         elif row.state == JobState.QUEUED:
             chunk = self._cut_resolve(connection, row)
         else:
-            chunk = self._cut_render(connection, row, send=send, workers=workers)
+            try:
+                chunk = self._cut_render(connection, row, send=send, workers=workers)
+            except PermanentError as error:  # its spec is gone; other jobs must go on
+                end_job(connection, row.id, JobState.FAILED, reason=str(error), now=time.time())
+                return None
         if chunk is None:
             return None
         now = time.time()
@@ -115,7 +121,8 @@ class Feeder:
         return chunks.get(connection, row.id, number)
 
     def _publish(self, row: JobRow, chunk: ChunkRow) -> None:
-        assert chunk.node is not None and chunk.boot is not None
+        assert chunk.node is not None
+        assert chunk.boot is not None
         models = row.models or {}
         message = ChunkMessage(
             kind=chunk.kind, job=row.id, chunk=chunk.number, attempt=chunk.attempt, spec_hash=row.spec_hash,

@@ -39,7 +39,8 @@ def run_flower(settings: Settings, *, broker_url: str, address: str, port: int) 
     shown = secret if password is None else "FARM_FLOWER_PASSWORD"
     click.echo(f"Flower on http://{address}:{port}  user {USER}, password {shown}")
     sys.stdout.flush()
-    os.execve(sys.executable, [sys.executable, "-m", "celery", "flower"], env)
+    program = sys.executable
+    os.execve(program, [program, "-m", "celery", "flower"], env)  # noqa: S606
 
 
 def _probe(address: str, port: int) -> None:

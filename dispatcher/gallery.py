@@ -1,7 +1,7 @@
 """Images of a job as files in a folder, with readable names, while it renders and afterwards."""
 
 import errno
-import os
+from contextlib import suppress
 from pathlib import Path
 
 from dispatcher.naming import file_name
@@ -9,7 +9,6 @@ from storage.blobs import BlobStore
 from storage.errors import DiskFull, UserError
 from storage.sql import Database, images
 from storage.sql.images import ImageRow
-
 
 PAGE = 500
 SHOWN = 64
@@ -72,7 +71,9 @@ class Gallery:
         name = file_name(self._pattern, row)
         if self._written.setdefault(name, row.number) != row.number:
             other = self._written[name]
-            raise FolderRefused(name, f"images {other} and {row.number} would share this name; add {{number}} to --name")
+            raise FolderRefused(
+                name, f"images {other} and {row.number} would share this name; add {{number}} to --name"
+            )
         assert row.key is not None
         data = self._store.get(row.key)
         write_file(self.folder / name, data)
@@ -86,9 +87,10 @@ def write_file(path: Path, data: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft.write_bytes(data)
-        os.replace(draft, path)  # noqa: PTH105: the same call, said plainly
+        draft.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(path) from None
         raise FolderRefused(path, (error.strerror or str(error)).lower()) from None

@@ -29,6 +29,7 @@ def check_manifest(manifest: Manifest, *, key: str, job: Job, job_row: JobRow, c
         raise refuse(f"attempt {manifest.attempt} was never issued (the last one is {chunk.attempt})")
     if manifest.spec_hash != job_row.spec_hash:
         raise refuse(f"is about spec {manifest.spec_hash}")
+    _check_environment(manifest, key=key)
     if manifest.fatal is not None:
         return
     if chunk.kind == "resolve":
@@ -47,12 +48,23 @@ def check_manifest(manifest: Manifest, *, key: str, job: Job, job_row: JobRow, c
     _check_images(manifest, key=key, job=job, job_row=job_row)
 
 
+def _check_environment(manifest: Manifest, *, key: str) -> None:
+    try:
+        digest(manifest.environment)
+    except (ValueError, RecursionError):
+        raise ManifestRefused(key, "its environment is no plain JSON") from None
+
+
 def _check_numbers(manifest: Manifest, *, key: str, chunk: ChunkRow) -> None:
     try:
-        untried = list(Numbers.from_json(manifest.untried))
-    except (TypeError, ValueError):
+        untried = Numbers.from_json(manifest.untried)
+        count = len(untried)
+    except (TypeError, ValueError, OverflowError):
         raise ManifestRefused(key, "untried is no list of ranges") from None
-    said = [made.number for made in manifest.images] + [failed.number for failed in manifest.failed] + untried
+    if count > chunk.images:  # before anything counts them one by one
+        raise ManifestRefused(key, f"left {count} images untried, its chunk has {chunk.images}")
+    said = [made.number for made in manifest.images] + [failed.number for failed in manifest.failed]
+    said += untried
     if len(said) != len(set(said)):
         raise ManifestRefused(key, "names an image twice")
     if set(said) != set(chunk.numbers):

@@ -2,13 +2,12 @@
 
 import re
 import string
-from collections.abc import Mapping
 
 from storage.errors import InvalidSpec, nearest
 from storage.sql.images import ImageRow
 
 DEFAULT_PATTERN = "{number:06}_{scheduler}_{seed}.png"
-MAX_PART_CHARS = 80
+MAX_PART_BYTES = 80  # of UTF-8; file systems take 255 for a whole name
 _FIELDS = ("number", "prompt", "negative_prompt", "seed", "scheduler", "steps", "guidance_scale", "width", "height",
            "model", "worker", "sha256")  # fmt: skip
 
@@ -28,6 +27,8 @@ def file_name(pattern: str, row: ImageRow) -> str:
         name = string.Formatter().vformat(pattern, (), _Known(safe))
     except (ValueError, AttributeError, IndexError, TypeError) as error:
         raise InvalidSpec("--name", pattern, f"not a name pattern: {error}") from None
+    if "\0" in name:
+        raise InvalidSpec("--name", pattern, "must not hold a NUL character")
     parts = [part for part in name.split("/") if part not in ("", ".", "..")]
     if not parts:
         raise InvalidSpec("--name", pattern, "must give a name")
@@ -43,6 +44,5 @@ def _safe(value: object) -> object:
     if isinstance(value, int | float):
         return value
     text = "none" if value is None else str(value)
-    clean = re.sub(r"[^\w.+=-]+", "-", text).strip("-.")[:MAX_PART_CHARS]
+    clean = re.sub(r"[^\w.+=-]+", "-", text).strip("-.").encode()[:MAX_PART_BYTES].decode(errors="ignore")
     return clean or "empty"
-

@@ -4,6 +4,7 @@ A part inherits a locked file. The lock lives exactly as long as the part does, 
 the process named in it is alive and is that part: no process number is ever mistaken.
 """
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -20,7 +21,9 @@ POLL_S = 0.02
 class Part:
     """One running program with its log and its lock."""
 
-    def __init__(self, name: str, command: Sequence[str], *, home: Path, env: Mapping[str, str], stdin: str = "") -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], *, home: Path, env: Mapping[str, str], stdin: str = ""
+    ) -> None:
         """Start it.
 
         Args:
@@ -70,10 +73,8 @@ class Part:
         """Ask it to end; kill its whole group after `patience_s` seconds."""
         if self.is_alive:
             _signal_group(self.pid, signal.SIGTERM)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=patience_s)
-            except subprocess.TimeoutExpired:
-                pass
         _signal_group(self.pid, signal.SIGKILL)
         self._process.wait()
 

@@ -1,4 +1,4 @@
-"""How far a job is: a reading of SQL and heartbeats, and its rate over the last seconds. Pure but for `read_progress`."""
+"""How far a job is: a reading of SQL and heartbeats, and its rate over the last seconds."""
 
 from collections import deque
 from collections.abc import Sequence

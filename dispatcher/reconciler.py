@@ -13,7 +13,7 @@ from dispatcher.broker import Broker
 from dispatcher.recorder import Recorder, end_job
 from dispatcher.sessions import Loss, Sessions
 from storage.blobs import BlobStore
-from storage.errors import BlobMissing, ManifestRefused
+from storage.errors import PermanentError
 from storage.keys import chunk_prefix
 from storage.sql import Database, chunks, jobs
 from storage.sql.chunks import ChunkRow
@@ -57,8 +57,10 @@ class Reconciler:
         """
         with self._database.read() as connection:
             issued = chunks.in_state(connection, ChunkState.ISSUED)
+        sessions.keep((chunk.job, chunk.number, chunk.attempt) for chunk in issued)
         for chunk in issued:
-            assert chunk.node is not None and chunk.boot is not None
+            assert chunk.node is not None
+            assert chunk.boot is not None
             attempt = (chunk.job, chunk.number, chunk.attempt)
             loss = sessions.lost(attempt, node=chunk.node, boot=chunk.boot, now=now, forgot=forgot)
             if loss is not None:
@@ -73,7 +75,7 @@ class Reconciler:
                 if blob.key.endswith("/manifest.json"):
                     try:
                         self._recorder.record(blob.key)
-                    except (ManifestRefused, BlobMissing) as error:
+                    except PermanentError as error:  # ManifestRefused, BlobMissing, a spec that is gone
                         log.warning("manifest refused", extra={"key": blob.key, "why": str(error)})
                     else:
                         return True

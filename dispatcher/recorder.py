@@ -13,21 +13,23 @@ from pydantic import ValidationError
 from sqlalchemy import Connection
 
 from dispatcher.manifest import check_manifest
-from storage.blobs import BlobStore
+from storage.blobs import BlobStore, is_key
 from storage.errors import ManifestRefused
-from storage.keys import run_prefix
+from storage.keys import manifest_key, run_prefix
 from storage.messages import Manifest
 from storage.spec import Job, ModelFacts, Numbers, Place, digest
 from storage.spec.fields import scheduler_label
 from storage.spec_store import SpecStore
 from storage.sql import Database, chunks, images, jobs
 from storage.sql.chunks import ChunkRow, NewChunk
-from storage.sql.jobs import JobRow
 from storage.sql.lookups import environment_id, model_ids, prompt_ids
 from storage.sql.tables import job as job_table
 from storage.states import ChunkState, ImageState, JobState
 
 log = logging.getLogger(__name__)
+_BLANK = dict.fromkeys(
+    ("key", "preview_key", "sha256", "pixel_sha256", "bytes", "render_s", "encode_s", "upload_s")
+)
 PACE_MEMORY = 0.5  # weight of the newest chunk in a job's seconds per image
 
 
@@ -69,11 +71,13 @@ class Recorder:
 
     def _read(self, key: str) -> Manifest:
         try:
+            if not is_key(key):
+                raise ManifestRefused(key, "is no key of a store")
             manifest = Manifest.model_validate_json(self._store.get(key))
         except ValidationError as error:
             raise ManifestRefused(key, str(error.errors(include_url=False)[0]["msg"])) from None
         prefix = run_prefix(manifest.job, manifest.chunk, manifest.attempt, manifest.run)
-        if not key.startswith(prefix):
+        if key != manifest_key(prefix):
             raise ManifestRefused(key, f"names the run {prefix}")
         return manifest
 
@@ -85,12 +89,12 @@ class Recorder:
         if manifest.fatal is not None:
             end_job(connection, manifest.job, JobState.FAILED, reason=manifest.fatal, now=now)
         elif chunk.kind == "resolve":
-            self._resolve(connection, manifest, job=job, now=now)
+            self._resolve(connection, manifest, now=now)
         else:
             self._render(connection, manifest, chunk=chunk, job=job)
         return True
 
-    def _resolve(self, connection: Connection, manifest: Manifest, *, job: Job, now: float) -> None:
+    def _resolve(self, connection: Connection, manifest: Manifest, *, now: float) -> None:
         models = {name: entry.model_dump() for name, entry in manifest.models.items()}
         jobs.enter(connection, manifest.job, JobState.RUNNING, models=models, started_at=now)
         finish_if_complete(connection, manifest.job, now=now)
@@ -102,7 +106,10 @@ class Recorder:
         images.add(connection, rows)
         untried = Numbers.from_json(manifest.untried)
         if untried and job_row.is_open:
-            chunks.add(connection, NewChunk(job=chunk.job, kind="render", numbers=untried, plan=chunk.plan_id, model=chunk.model))
+            chunks.add(
+                connection,
+                NewChunk(job=chunk.job, kind="render", numbers=untried, plan=chunk.plan_id, model=chunk.model),
+            )
         jobs.change(
             connection, manifest.job,
             done=job_table.c.done + len(manifest.images),
@@ -147,9 +154,11 @@ def image_rows(
             "reason": None, "detail": None,
         }  # fmt: skip
     for failed in manifest.failed:
-        blank = dict.fromkeys(("key", "preview_key", "sha256", "pixel_sha256", "bytes", "render_s", "encode_s", "upload_s"))
+        blank = dict.fromkeys(
+            ("key", "preview_key", "sha256", "pixel_sha256", "bytes", "render_s", "encode_s", "upload_s")
+        )
         outcomes[failed.number] = {
-            "state": ImageState.FAILED, **blank, "reason": failed.reason, "detail": failed.detail,
+            "state": ImageState.FAILED, **_BLANK, "reason": failed.reason, "detail": failed.detail,
         }  # fmt: skip
     return describe(connection, outcomes, manifest=manifest, chunk=chunk, job=job, models=models)
 

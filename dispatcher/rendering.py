@@ -2,14 +2,14 @@
 
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
 import click
 
 from dispatcher.broker import Broker
-from dispatcher.contact import SheetFiles, draw_sheet, write_sheet
+from dispatcher.contact import Arrangement, SheetFiles, draw_sheet, write_sheet
 from dispatcher.embedded import EmbeddedFarm
 from dispatcher.farm import Farm
 from dispatcher.gallery import Gallery
@@ -35,6 +35,7 @@ class Options:
     plain: bool
     new: bool
     chunk_s: float
+    arrangement: Arrangement = field(default_factory=lambda: Arrangement(limit=SHEET_IMAGES))
 
 
 class _Stop:
@@ -69,15 +70,15 @@ def render(farm: Farm, spec: Spec, *, source: str, options: Options) -> int:
         row = progress.row
     else:
         gallery.fill(row.id, again=True)
-    return report(farm, row, out=out)
+    return report(farm, row, out=out, arrangement=options.arrangement)
 
 
-def report(farm: Farm, row: JobRow, *, out: Path) -> int:
+def report(farm: Farm, row: JobRow, *, out: Path, arrangement: Arrangement) -> int:
     """Draw the sheet and say how the job ended. Returns the exit code."""
     if row.state in (JobState.FAILED, JobState.CANCELLED):
         click.echo(f"farm: job {row.name} {row.state}{f': {row.reason}' if row.reason else ''}", err=True)
         return 1
-    sheet = write_sheet(draw_sheet(farm, row, rows=None, cols=None, pages=None, pick={}, limit=SHEET_IMAGES), out)
+    sheet = write_sheet(draw_sheet(farm, row, arrangement), out)
     _print_places(farm, row, out, sheet)
     if row.failed:
         with farm.database.read() as connection:
@@ -115,7 +116,9 @@ def _announce(row: JobRow, *, is_new: bool) -> None:
 
 
 def _print_places(farm: Farm, row: JobRow, out: Path, sheet: SheetFiles) -> None:
-    took = "" if row.finished_at is None or row.started_at is None else f" in {duration(row.finished_at - row.started_at)}"
+    took = (
+        "" if row.finished_at is None or row.started_at is None else f" in {duration(row.finished_at - row.started_at)}"
+    )
     click.echo(f"\n{row.done} images made{f', {row.failed} failed' if row.failed else ''}{took}\n")
     click.echo(f"  images    {out}/")
     click.echo(f"  sheet     {sheet.html}")

@@ -27,7 +27,9 @@ class Screen(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
     def show(self, progress: Progress, pictures: Sequence[bytes]) -> None:
         """Take in one reading and the images that came with it, oldest first."""
@@ -47,7 +49,9 @@ class LiveScreen:
         self._live.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._live.__exit__(kind, error, trace)
 
     def show(self, progress: Progress, pictures: Sequence[bytes]) -> None:
@@ -56,7 +60,10 @@ class LiveScreen:
         now = time.monotonic()
         self._rate.add(progress.ended, now=now)
         width = min(100, self._console.width)
-        parts: list[RenderableType] = [_headline(progress, self._rate, elapsed=now - self._began), _bar(progress, width)]
+        parts: list[RenderableType] = [
+            _headline(progress, self._rate, elapsed=now - self._began),
+            _bar(progress, width),
+        ]
         if self._newest:
             parts.append(mosaic(list(self._newest), width=width, rows=MOSAIC_LINES))
         if progress.row.is_open:
@@ -75,10 +82,12 @@ class LineScreen:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         return
 
-    def show(self, progress: Progress, pictures: Sequence[bytes]) -> None:  # noqa: ARG002: pictures need a terminal
+    def show(self, progress: Progress, pictures: Sequence[bytes]) -> None:  # noqa: ARG002
         """Print, if there is something to say."""
         now = time.monotonic()
         self._rate.add(progress.ended, now=now)

@@ -40,9 +40,7 @@ class Dispatcher:
         self._broker = Broker(broker_url)
         self._lead = Leadership(database)
         recorder = Recorder(database, store, fence=self._lead.fence)
-        self._reconciler = Reconciler(
-            database, store, self._broker, recorder, max_attempts=settings.max_attempts
-        )
+        self._reconciler = Reconciler(database, store, self._broker, recorder, max_attempts=settings.max_attempts)
         self._feeder = Feeder(database, self._broker, SpecStore(store), chunk_s=settings.chunk_s)
         self._due = threading.Event()  # set to begin the next round early
         self._records = RecordConsumer(broker_url, recorder, on_record=self._due.set)

@@ -4,7 +4,7 @@ Silence counts only while we could hear: after a gap in our own hearing every wo
 Pure: the clock is an argument.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -91,6 +91,13 @@ class Sessions:
         self._waiting_since.pop(attempt, None)
         for session in self._sessions.values():
             session.held.pop(attempt, None)
+
+    def keep(self, attempts: Iterable[AttemptId]) -> None:
+        """Forget every attempt but these: what was recorded meanwhile needs no watching."""
+        kept = set(attempts)
+        self._waiting_since = {attempt: since for attempt, since in self._waiting_since.items() if attempt in kept}
+        for session in self._sessions.values():
+            session.held = {attempt: seen for attempt, seen in session.held.items() if attempt in kept}
 
     def _lost_in_session(
         self, attempt: AttemptId, session: Session, *, since: float, now: float, forgot: bool

@@ -51,7 +51,9 @@ def known_address(home: Path) -> BrokerAddress | None:
 def new_address(home: Path) -> BrokerAddress:
     """Choose a free port and a password and write them down. The old ones are kept where the port is still free."""
     known = known_address(home)
-    address = known if known is not None and _is_free(known.port) else BrokerAddress(_free_port(), secrets.token_hex(24))
+    address = (
+        known if known is not None and _is_free(known.port) else BrokerAddress(_free_port(), secrets.token_hex(24))
+    )
     file = home / "broker.json"
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as handle:
@@ -67,7 +69,7 @@ def start_valkey(address: BrokerAddress, *, home: Path) -> Part:
     """
     folder = home / "broker"
     folder.mkdir(parents=True, exist_ok=True)
-    config = _CONFIG.format(port=address.port, password=address.password, folder=json.dumps(str(folder)))
+    config = _CONFIG.format(port=address.port, password=address.password, folder=json.dumps(str(folder), ensure_ascii=False))
     part = Part("broker", [_program(), "-"], home=home, env=dict(os.environ), stdin=config)
     deadline = time.monotonic() + START_S
     with redis.Redis.from_url(address.url, socket_timeout=1) as client:

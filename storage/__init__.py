@@ -1,0 +1,1 @@
+"""What outlives a process, and the words that dispatcher and worker share. No torch."""

@@ -25,6 +25,7 @@ can be pickled and rebuilt in another process.
 """
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 
 
@@ -54,13 +55,16 @@ class InvalidSpec(UserError):
 
     def __str__(self) -> str:
         path, value, rule = self.args
-        return f"{path}: {rule}" if value is None else f"{path} = {shorten(value)}: {rule}"
+        shown = path if path.isprintable() else repr(path)[1:-1]
+        return f"{shown}: {rule}" if value is None else f"{shown} = {shorten(value)}: {rule}"
 
 
 class InvalidSetting(UserError):
-    """A FARM_* variable breaks a rule. Args: variable, value, rule."""
+    """A FARM_* variable breaks a rule. Args: variable, value (None: not to be shown), rule."""
 
-    text = "{0} = {1!r}: {2}"
+    def __str__(self) -> str:
+        name, value, rule = self.args
+        return f"{name}: {rule}" if value is None else f"{name} = {value!r}: {rule}"
 
 
 class UnknownName(UserError):
@@ -143,9 +147,17 @@ class SchemaMismatch(PermanentError):
     text = "database {0} has schema {1}, this farm needs {2}; upgrade the farm, or set FARM_DATABASE_URL"
 
 
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel, _BRIEF.maxlist, _BRIEF.maxtuple, _BRIEF.maxdict = 3, 8, 8, 8  # YAML aliases make tiny files huge
+_BRIEF.maxstring = _BRIEF.maxlong = _BRIEF.maxother = 200
+
+
 def shorten(value: object, *, limit: int = 60) -> str:
-    """Show a value in a message: its repr on one line, at most `limit` characters."""
-    text = repr(value)
+    """Show a value in a message: its repr on one line, at most `limit` characters; cheap whatever the value."""
+    try:
+        text = _BRIEF.repr(value)
+    except ValueError:  # Python does not spell out numbers of more than 4300 digits
+        text = "a number of thousands of digits"
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

@@ -44,4 +44,4 @@ def configure(level: str) -> None:
 def _shown(value: object) -> str:
     text = f"{value:.3g}" if isinstance(value, float) and abs(value) < 1000 else str(value)
     text = text if len(text) <= _LIMIT else text[: _LIMIT - 1] + "…"
-    return repr(text) if not text or " " in text else text
+    return repr(text) if not text or any(sign.isspace() for sign in text) else text

@@ -4,28 +4,36 @@ All of them are small JSON with a schema. A message names its work by ids and ra
 options) stay in the spec, which the worker reads from the store and checks by its hash.
 """
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from storage.plan import Plan
 
-MANIFEST_SCHEMA = 1
 Ranges = list[list[int]]  # as Numbers.to_json gives them
 
 
 class _Message(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _without_nul(text: str) -> str:
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL stores no NUL
+
+
+Line = Annotated[str, AfterValidator(_without_nul)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]  # what a column holds
+Side = Annotated[int, Field(ge=1, le=65_536)]  # pixels
 
 
 class ModelEntry(_Message):
     """What a worker found out about one model."""
 
-    digest: str
-    family: str
-    width: int
-    height: int
+    digest: Line
+    family: Line
+    width: Side
+    height: Side
 
 
 class ChunkMessage(_Message):
@@ -44,36 +52,36 @@ class ChunkMessage(_Message):
 class MadeImage(_Message):
     """One image that lies in the store."""
 
-    number: int
-    key: str
-    sha256: str
-    pixel_sha256: str  # over "WxH:" and the RGB bytes
-    bytes: int
-    width: int
-    height: int
+    number: Count
+    key: Line
+    sha256: Line
+    pixel_sha256: Line  # over "WxH:" and the RGB bytes
+    bytes: Count
+    width: Side
+    height: Side
     recipe_hash: str
-    preview: str | None = None  # key of the strip of step previews
+    preview: Line | None = None  # key of the strip of step previews
     seconds: dict[str, float] = {}  # phase -> seconds, this image's share
 
 
 class FailedImage(_Message):
     """One image that could not be made, and why."""
 
-    number: int
-    reason: str  # a short class: "error", "non_finite", ...
-    detail: str
+    number: Count
+    reason: Line  # a short class: "error", "non_finite", ...
+    detail: Line
 
 
 class Manifest(_Message):
     """What came of one run. Written after everything it names."""
 
-    manifest_schema: Literal[1] = MANIFEST_SCHEMA
+    manifest_schema: Literal[1] = 1
     job: str
-    chunk: int
-    attempt: int
-    run: str
-    node: str
-    boot: str
+    chunk: Annotated[int, Field(ge=0, lt=2**31)]
+    attempt: Annotated[int, Field(ge=0, lt=2**31)]
+    run: Line
+    node: Line
+    boot: Line
     spec_hash: str
     plan: Plan | None
     environment: dict[str, Any]  # library versions and device
@@ -81,7 +89,7 @@ class Manifest(_Message):
     images: list[MadeImage] = []
     failed: list[FailedImage] = []
     untried: Ranges = []
-    fatal: str | None = None  # a sentence: nothing of this job can be rendered here
+    fatal: Line | None = None  # a sentence: nothing of this job can be rendered here
     started: float  # Unix seconds, the worker's clock
     finished: float
     seconds: dict[str, float]  # phase -> seconds of the whole run
@@ -124,10 +132,10 @@ class Orders(_Message):
     stop_jobs: list[str] = Field(default=[], description="jobs whose chunks end at the next step")
 
 
-def parse_heartbeats(values: Mapping[str, bytes]) -> list[Heartbeat]:
-    """Heartbeats by key; what cannot be read is left out, as if silent."""
+def parse_heartbeats(values: Iterable[bytes]) -> list[Heartbeat]:
+    """Heartbeats as Redis holds them; what cannot be read is left out, as if silent."""
     beats = []
-    for raw in values.values():
+    for raw in values:
         try:
             beats.append(Heartbeat.model_validate_json(raw))
         except ValueError:

@@ -19,37 +19,78 @@ from storage.errors import InvalidSetting, nearest
 PREFIX = "FARM_"
 
 
+def _os_user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a number without a name
+        return str(os.getuid())
+
+
 class Settings(BaseSettings):
     """FARM_HOME, FARM_BROKER_URL and so on; units stand in the names."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True, allow_inf_nan=False)
 
     home: Path = Field(default=Path("~/.seedfarm"), description="folder of all embedded state")
-    broker_url: SecretStr | None = Field(default=None, description="redis://[:password@]host:port/db; silent: a broker of our own")
-    database_url: SecretStr | None = Field(default=None, description="sqlite:///file or postgresql+psycopg://...; silent: FARM_HOME/farm.sqlite")
+    broker_url: SecretStr | None = Field(
+        default=None, description="redis://[:password@]host:port/db; silent: a broker of our own"
+    )
+    database_url: SecretStr | None = Field(
+        default=None, description="sqlite:///file or postgresql+psycopg://...; silent: FARM_HOME/farm.sqlite"
+    )
     store_url: str | None = Field(default=None, description="folder or s3://bucket/prefix; silent: FARM_HOME/store")
     s3_endpoint: str | None = Field(default=None, description="address of an S3 server that is not AWS")
     s3_region: str = Field(default="us-east-1", description="region of the bucket")
-    user: str = Field(default_factory=getpass.getuser, description="who submits; the OS user unless set")
-    max_images: int = Field(default=1_000_000_000, ge=1, description="cap on the places of one job: a typing error should not fill a disk")
-    chunk_s: float = Field(default=60, gt=0, le=3600, description="seconds that one Celery task aims at: long enough to hide the queue, short enough to lose")
-    silence_s: float = Field(default=30, gt=0, description="seconds without a heartbeat after which a worker's chunks go elsewhere")
-    idle_loss_s: float = Field(default=10, gt=0, description="seconds that a worker may report idle beside a waiting chunk before the message counts as lost")
+    user: str = Field(default_factory=_os_user, description="who submits; the OS user unless set")
+    max_images: int = Field(
+        default=1_000_000_000, ge=1, description="cap on the places of one job: a typing error should not fill a disk"
+    )
+    chunk_s: float = Field(
+        default=60,
+        gt=0,
+        le=3600,
+        description="seconds that one Celery task aims at: long enough to hide the queue, short enough to lose",
+    )
+    silence_s: float = Field(
+        default=30, gt=0, description="seconds without a heartbeat after which a worker's chunks go elsewhere"
+    )
+    idle_loss_s: float = Field(
+        default=10,
+        gt=0,
+        description="seconds that a worker may report idle beside a waiting chunk before the message counts as lost",
+    )
     tick_s: float = Field(default=1, gt=0, description="seconds between two rounds of the dispatcher")
     beat_s: float = Field(default=1, gt=0, description="seconds between two heartbeats of a worker")
-    max_attempts: int = Field(default=5, ge=1, description="publishes of one chunk before its images fail: the brake on a chunk that kills workers")
-    resident_pipelines: int = Field(default=2, ge=1, description="pipelines that a worker keeps loaded; the least recently used goes first")
-    cpu_threads: int | None = Field(default=None, ge=1, description="threads of a CPU worker; silent: its share of the cores")
+    max_attempts: int = Field(
+        default=5,
+        ge=1,
+        description="publishes of one chunk before its images fail: the brake on a chunk that kills workers",
+    )
+    resident_pipelines: int = Field(
+        default=2, ge=1, description="pipelines that a worker keeps loaded; the least recently used goes first"
+    )
+    cpu_threads: int | None = Field(
+        default=None, ge=1, description="threads of a CPU worker; silent: its share of the cores"
+    )
     upload_threads: int = Field(default=4, ge=1, le=64, description="uploads of one worker at a time")
-    renderer: Literal["diffusers", "fake"] = Field(default="diffusers", description="fake draws test pictures without torch")
+    renderer: Literal["diffusers", "fake"] = Field(
+        default="diffusers", description="fake draws test pictures without torch"
+    )
     flower_port: int = Field(default=5555, ge=0, le=65535, description="port of Flower on this host")
-    flower_password: SecretStr | None = Field(default=None, description="password of user farm in Flower; silent: made up and printed")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="of the programs that keep logs")
+    flower_password: SecretStr | None = Field(
+        default=None, description="password of user farm in Flower; silent: made up and printed"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="of the programs that keep logs"
+    )
 
     @field_validator("home")
     @classmethod
     def _absolute(cls, home: Path) -> Path:
-        return home.expanduser().absolute()
+        try:
+            return home.expanduser().absolute()
+        except RuntimeError:
+            raise ValueError("names the home folder of a user who is not there") from None
 
     @cached_property
     def database_address(self) -> str:
@@ -71,15 +112,16 @@ def load_settings() -> Settings:
         InvalidSetting: An unknown FARM_* name, or a value that breaks a rule.
     """
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    for name, value in os.environ.items():
+    for name in os.environ:
         if name.startswith(PREFIX) and name not in known:
-            raise InvalidSetting(name, value, f"unknown; {nearest(name, known)}")
+            raise InvalidSetting(name, None, f"unknown; {nearest(name, known)}")
     try:
         return Settings()
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = PREFIX + str(first["loc"][0]).upper()
-        rule = first["msg"][:1].lower() + first["msg"][1:]
+        msg = first["msg"].removeprefix("Value error, ")
+        rule = msg[:1].lower() + msg[1:]
         raise InvalidSetting(name, os.environ.get(name, ""), rule) from None
 
 

@@ -1,6 +1,7 @@
 """Frozen specs in the object store, addressed by job and checked by hash."""
 
 import json
+import threading
 from collections import OrderedDict
 
 from storage.blobs import BlobStore
@@ -22,6 +23,7 @@ class SpecStore:
 
     def __init__(self, store: BlobStore) -> None:
         self._store = store
+        self._lock = threading.Lock()
         self._jobs: OrderedDict[str, Job] = OrderedDict()
 
     def save(self, job_id: str, spec: Spec) -> None:
@@ -36,13 +38,25 @@ class SpecStore:
             StoreAway: It does not answer.
             SpecMismatch: It is another spec.
         """
-        if spec_hash not in self._jobs:
-            entry = json.loads(self._store.get(spec_key(job_id)))
-            found = digest(entry)
-            if found != spec_hash:
-                raise SpecMismatch(spec_key(job_id), spec_hash, found)
-            self._jobs[spec_hash] = Job(Spec.from_json(entry))
+        with self._lock:  # the recorder's two threads share one
+            job = self._jobs.pop(spec_hash, None)
+        if job is None:
+            job = Job(self._read(spec_key(job_id), spec_hash))
+        with self._lock:
+            self._jobs[spec_hash] = job
             while len(self._jobs) > KEPT:
                 self._jobs.popitem(last=False)
-        self._jobs.move_to_end(spec_hash)
-        return self._jobs[spec_hash]
+        return job
+
+    def _read(self, key: str, spec_hash: str) -> Spec:
+        try:
+            entry = json.loads(self._store.get(key))
+            found = digest(entry)
+        except ValueError:
+            raise SpecMismatch(key, spec_hash, "none: it is no JSON") from None
+        if found != spec_hash:
+            raise SpecMismatch(key, spec_hash, found)
+        try:
+            return Spec.from_json(entry)
+        except ValueError as error:
+            raise PermanentError(f"spec {key}: {error}") from None

@@ -8,6 +8,8 @@
                ▲  └──────┼──────► dropped
                └─────────┘          (re-offered with attempt + 1)
 
+A ready chunk becomes done too: the manifest of an attempt that was given up may still come in.
+
 A state belongs to the dispatcher. Users write wishes (`run`, `cancel`), which it turns into states.
 """
 
@@ -58,7 +60,7 @@ JOB_STEPS: Mapping[JobState, frozenset[JobState]] = {
     JobState.CANCELLED: frozenset(),
 }
 CHUNK_STEPS: Mapping[ChunkState, frozenset[ChunkState]] = {
-    ChunkState.READY: frozenset({ChunkState.ISSUED, ChunkState.DROPPED}),
+    ChunkState.READY: frozenset({ChunkState.ISSUED, ChunkState.DONE, ChunkState.DROPPED}),
     ChunkState.ISSUED: frozenset({ChunkState.READY, ChunkState.DONE, ChunkState.DROPPED}),
     ChunkState.DONE: frozenset(),
     ChunkState.DROPPED: frozenset(),

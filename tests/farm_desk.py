@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import yaml
+from sqlalchemy.exc import SQLAlchemyError
 
 from storage.blobs import open_store
+from storage.errors import FarmError
 from storage.sql import Database, images, jobs
 from storage.sql.images import ImageRow
 
@@ -98,7 +100,9 @@ class Desk:
 
     def check_objects(self, rows: Mapping[int, ImageRow]) -> None:
         """Every row's object is there and has the recorded hash and size."""
-        store = open_store(self.env.get("FARM_STORE_URL", str(self.home / "store")), endpoint=self.env.get("FARM_S3_ENDPOINT"))
+        store = open_store(
+            self.env.get("FARM_STORE_URL", str(self.home / "store")), endpoint=self.env.get("FARM_S3_ENDPOINT")
+        )
         for row in rows.values():
             assert row.key is not None
             data = store.get(row.key)
@@ -109,7 +113,7 @@ class Desk:
         """Images recorded so far; 0 while there is no job."""
         try:
             return len(self.images())
-        except Exception:  # noqa: BLE001: no tables yet, or no job
+        except (FarmError, SQLAlchemyError):  # no tables yet, or no job
             return 0
 
     def part_pid(self, name: str) -> int | None:

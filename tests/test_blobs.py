@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from servers.fixtures import S3_PARTS
 from servers.s3 import S3Bucket
-
 from storage.blobs import BlobStore, FolderStore, check_key, is_key, open_store
 from storage.blobs.s3 import S3Store
 from storage.errors import BlobMissing, StoreAway

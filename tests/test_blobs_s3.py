@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
 from servers.program import free_port
 from servers.s3 import S3Bucket
-
 from storage.blobs import FolderStore, open_store
 from storage.blobs.s3 import S3Store
 from storage.errors import InvalidSetting, StoreAway

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from rich.color import Color
 from rich.console import Console
 from rich.text import Text
-from sheet_images import picture
 
 from dispatcher.mosaic import mosaic
+from sheet_images import picture
 
 FOX = picture("#ff8000", size=(512, 300))
 SEA = picture("#0080ff", size=(64, 64), kind="WEBP")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 import redis
+
 from servers.fixtures import S3_PARTS
 from servers.missing import missing
 from servers.postgres import PostgresServer

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sheet_images import factorial, image
 
 from dispatcher.sheet import Page, layout
+from sheet_images import factorial, image
 from storage.errors import UnknownName, UserError
 
 PROMPTS = ("a fox", "a lighthouse", "an old sailor")

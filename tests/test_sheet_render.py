@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from sheet_images import factorial, image, picture
 
 from dispatcher.sheet import Sheet, SheetImage, make_sheet
 from dispatcher.sheet.cell import tally
 from dispatcher.sheet.face import drawable, face
 from dispatcher.sheet.picture import Thumb, read_thumb
+from sheet_images import factorial, image, picture
 from storage.errors import BlobMissing, StoreAway
 
 ODD = [

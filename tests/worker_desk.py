@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import redis
+from kombu import pools
 
 from storage import keys
 from storage.blobs import FolderStore
@@ -23,7 +24,9 @@ from storage.spec import JobFile, Numbers, Spec, canonical, freeze
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[1]
 PLAN = Plan(device_type="cpu", dtype="float32", batch=4, threads=1, tf32=False)
+ONE_BY_ONE = PLAN.model_copy(update={"batch": 1})
 LIMIT_S = 60.0
+SLOW_S = 0.05  # seconds a step
 
 
 def wait_for(look: Callable[[], T | None], *, what: str, limit_s: float = LIMIT_S) -> T:
@@ -50,6 +53,13 @@ class Desk:
         self.redis = redis.Redis.from_url(broker_url)
         self.app = make_app(broker_url, role="dispatcher")
         self.spec: Spec
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.redis.close()
+        pools.reset()  # kombu shares them between apps of one broker
 
     def freeze(self, **entries: Any) -> Spec:
         """Freeze a job and put its spec into the store."""
@@ -132,6 +142,18 @@ def fake_model(folder: Path, name: str = "model", **entries: Any) -> Path:
     (folder / name).mkdir()
     (folder / name / "fake.json").write_text(json.dumps(entries))
     return folder / name
+
+
+def slow_job(desk: Desk) -> None:
+    """A job of 1000 images that takes minutes."""
+    fake_model(desk.home, seconds_per_step=SLOW_S)
+    desk.freeze(model="model", prompt="a fox", steps=4, axes={"seed": {"count": 1000}})
+
+
+def start_slow_chunk(desk: Desk, node: str) -> None:
+    """Have the worker render the first 100 images of a slow job, one by one; wait until it is in the midst."""
+    desk.send(desk.message(range(100), models=desk.resolve(node), plan=ONE_BY_ONE), node=node)
+    wait_for(lambda: (held := desk.running(node).holding) and held.images >= 2, what="two images")
 
 
 @contextmanager

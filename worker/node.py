@@ -38,6 +38,7 @@ STOP_LIMIT_S: Final = 15
 QUEUE_TTL_S: Final = 600  # an idle queue of a dead boot goes away by itself
 _WATCH_S: Final = 3.2
 _LOOK_S: Final = 0.2
+_AWAY_S: Final = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,30 +71,30 @@ def need_broker(settings: Settings) -> str:
 
 def has_rival(broker_url: str, node: str, *, watch_s: float) -> bool:
     """Whether another life of `node` beats now. A key that a killed one left behind does not grow."""
-    client, first = connect(broker_url), None
-    deadline = None
-    while deadline is None or time.monotonic() < deadline:
-        try:
-            now = _beat_of(client.get(keys.worker_key(node)))
-        except (redis.RedisError, OSError) as error:
-            log.warning("broker away, waiting for it", extra={"reason": error})
-            time.sleep(1)
-            continue
-        if now is None:
-            return False
-        if first is not None and now != first:
-            return True
-        if deadline is None:
-            first, deadline = now, time.monotonic() + watch_s
-        time.sleep(_LOOK_S)
+    with connect(broker_url) as client:
+        first = _look(client, node)
+        deadline = time.monotonic() + watch_s
+        while first is not None and time.monotonic() < deadline:
+            time.sleep(_LOOK_S)
+            now = _look(client, node)
+            if now != first:
+                return now is not None
     return False
 
 
-def _beat_of(raw: Any) -> tuple[str, str, int] | None:
+def _look(client: redis.Redis, node: str) -> tuple[str, str, int] | None:
+    """The beat that stands in Redis; waits for a broker that is away."""
+    while True:
+        try:
+            raw = client.get(keys.worker_key(node))
+            break
+        except (redis.RedisError, OSError) as error:
+            log.warning("broker away, waiting for it", extra={"reason": error})
+            time.sleep(_AWAY_S)
     try:
-        beat = Heartbeat.model_validate_json(raw) if raw else None
+        beat = Heartbeat.model_validate_json(raw) if isinstance(raw, bytes) else None
     except ValueError:
-        return None
+        return None  # of another version, or no heartbeat at all
     return (beat.boot, beat.child, beat.beat) if beat else None
 
 

@@ -60,5 +60,3 @@ def parse_picks(picks: tuple[str, ...]) -> dict[str, str]:
             raise InvalidSpec("--pick", pick, "must be FIELD=VALUE, such as seed=0")
         parsed[field.strip()] = value.strip()
     return parsed
-
-

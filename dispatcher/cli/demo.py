@@ -13,7 +13,7 @@ JOB_FILE = Path("examples/digits.yaml")
 @click.command()
 @click.option("--devices", default="all", show_default=True, help="all (every GPU, else the CPU), cpu, or 0,1.")
 @plain_option
-def demo(devices: str, plain: bool) -> int:  # noqa: FBT001
+def demo(devices: str, plain: bool) -> int:
     """Render a few hundred digits by four schedulers, from nothing to a contact sheet. Fresh each time."""
     from dispatcher.cli.run import LAPTOP_CHUNK_S
     from dispatcher.naming import DEFAULT_PATTERN
@@ -34,7 +34,10 @@ def demo(devices: str, plain: bool) -> int:  # noqa: FBT001
 def _print_next() -> None:
     click.echo("\nNext, to paste:\n")
     for why, command in (
-        ("change one word", './farm run -m examples/digits/model -p "a thick green four on black" --seeds 8 --steps 20 --guidance 3'),
+        (
+            "change one word",
+            './farm run -m examples/digits/model -p "a thick green four on black" --seeds 8 --steps 20 --guidance 3',
+        ),
         ("schedulers x steps", "./farm run examples/scheduler-steps.yaml"),
         ("SDXL on a real GPU", "./farm run examples/sdxl.yaml"),
     ):

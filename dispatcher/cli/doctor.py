@@ -14,7 +14,7 @@ MIN_FREE_BYTES = 2 * 2**30
 
 @click.command()
 @json_option
-def doctor(as_json: bool) -> int:  # noqa: FBT001
+def doctor(as_json: bool) -> int:
     """Look at every part of the farm and say what is away and what to do. Exit code 1 if something is."""
     farm = open_farm()
     checks: list[tuple[str, Callable[[Farm], str]]] = [

@@ -68,7 +68,7 @@ def init(file: Path | None) -> None:
 @click.option("--sample", type=click.IntRange(1), help="Render that many images, spread over the whole job.")
 @click.option("--devices", default="all", show_default=True, help="For --sample: all, cpu, or 0,1.")
 @json_option
-def check(file: Path, changes: tuple[str, ...], sample: int | None, devices: str, as_json: bool) -> int:  # noqa: FBT001
+def check(file: Path, changes: tuple[str, ...], sample: int | None, devices: str, as_json: bool) -> int:
     """Say what a job file would render. Nothing is queued.
 
     Prints the number of images, the size of each axis, the first and the last recipe, and the bytes to expect.
@@ -91,7 +91,9 @@ def check(file: Path, changes: tuple[str, ...], sample: int | None, devices: str
     from dispatcher.rendering import Options, render
 
     part = replace(spec, name=f"{spec.name[:56]}-sample", sample=sample)
-    options = Options(out=None, pattern=DEFAULT_PATTERN, devices=devices, plain=as_json, new=False, chunk_s=LAPTOP_CHUNK_S)
+    options = Options(
+        out=None, pattern=DEFAULT_PATTERN, devices=devices, plain=as_json, new=False, chunk_s=LAPTOP_CHUNK_S
+    )
     return render(farm, part, source=str(file), options=options)
 
 
@@ -105,7 +107,7 @@ def schema() -> None:
 
 @click.command()
 @json_option
-def schedulers(as_json: bool) -> None:  # noqa: FBT001
+def schedulers(as_json: bool) -> None:
     """List the schedulers that a job may name."""
     from storage.schedulers import SCHEDULERS
 
@@ -123,7 +125,9 @@ def schedulers(as_json: bool) -> None:  # noqa: FBT001
         names = (kind.name, ", ".join(kind.aliases), kind.diffusers_class.removesuffix("Scheduler"))
         table.add_row(*names, str(kind.model_calls(20)), notes)
     Console().print(table)
-    click.echo("\nOptions: scheduler: {name: dpmpp_2m, use_karras_sigmas: true}; an unknown one is refused with the nearest.")
+    click.echo(
+        "\nOptions: scheduler: {name: dpmpp_2m, use_karras_sigmas: true}; an unknown one is refused with the nearest."
+    )
 
 
 @click.command()

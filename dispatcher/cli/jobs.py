@@ -23,7 +23,7 @@ from dispatcher.cli.common import (
 @set_option
 @click.option("--new", is_flag=True, help="Start another job even if this file has one already.")
 @json_option
-def submit(file: Path, changes: tuple[str, ...], new: bool, as_json: bool) -> None:  # noqa: FBT001
+def submit(file: Path, changes: tuple[str, ...], new: bool, as_json: bool) -> None:
     """Queue the job that FILE describes.
 
     Works while the broker is away. Safe to repeat: the same file again goes on with its unfinished job.
@@ -32,7 +32,9 @@ def submit(file: Path, changes: tuple[str, ...], new: bool, as_json: bool) -> No
 
     farm = open_farm()
     spec = load_spec(farm, file, changes=changes)
-    done = submit_spec(spec, settings=farm.settings, database=farm.database, store=farm.store, source=str(file), new=new)
+    done = submit_spec(
+        spec, settings=farm.settings, database=farm.database, store=farm.store, source=str(file), new=new
+    )
     if as_json:
         echo_json({**_summary(done.row), "new": done.is_new})
         return
@@ -44,7 +46,7 @@ def submit(file: Path, changes: tuple[str, ...], new: bool, as_json: bool) -> No
 @click.command()
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many jobs.")
 @json_option
-def ls(limit: int, as_json: bool) -> None:  # noqa: FBT001
+def ls(limit: int, as_json: bool) -> None:
     """List jobs, the newest first."""
     from storage.sql import jobs
 
@@ -61,17 +63,26 @@ def ls(limit: int, as_json: bool) -> None:  # noqa: FBT001
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title, side in (("job", "left"), ("id", "left"), ("state", "left"), ("images", "right"), ("failed", "right"), ("submitted", "left")):
+    for title, side in (
+        ("job", "left"),
+        ("id", "left"),
+        ("state", "left"),
+        ("images", "right"),
+        ("failed", "right"),
+        ("submitted", "left"),
+    ):
         table.add_column(title, justify="right" if side == "right" else "left")
     for row in rows:
-        table.add_row(row.name, row.id, str(row.state), f"{row.done}/{row.images}", str(row.failed or ""), _when(row.created_at))
+        table.add_row(
+            row.name, row.id, str(row.state), f"{row.done}/{row.images}", str(row.failed or ""), _when(row.created_at)
+        )
     Console().print(table)
 
 
 @click.command()
 @job_argument
 @json_option
-def show(job: str, as_json: bool) -> None:  # noqa: FBT001
+def show(job: str, as_json: bool) -> None:
     """Show one job: its state, models, plan, chunks, failures."""
     from storage.sql import chunks, images, jobs
 
@@ -100,7 +111,7 @@ def show(job: str, as_json: bool) -> None:  # noqa: FBT001
 @click.command()
 @job_argument
 @plain_option
-def watch(job: str, plain: bool) -> int:  # noqa: FBT001
+def watch(job: str, plain: bool) -> int:
     """Follow a job until it ends. Ctrl-C ends the watching, not the job."""
     from dispatcher.broker import Broker
     from dispatcher.cli.services import _broker_url
@@ -119,7 +130,9 @@ def watch(job: str, plain: bool) -> int:  # noqa: FBT001
         broker = None
     last = follow(farm, row.id, broker=broker, screen=make_screen(plain=plain), gallery=None, tend=lambda: None)
     if last.row.state != JobState.DONE:
-        click.echo(f"farm: job {row.name} {last.row.state}{f': {last.row.reason}' if last.row.reason else ''}", err=True)
+        click.echo(
+            f"farm: job {row.name} {last.row.state}{f': {last.row.reason}' if last.row.reason else ''}", err=True
+        )
     return 0 if last.row.state == JobState.DONE and not last.row.failed else 1
 
 
@@ -164,5 +177,3 @@ def _lines(value: object) -> list[str]:
     if isinstance(value, dict):
         return [f"{key}: {json.dumps(entry, ensure_ascii=False)}" for key, entry in value.items()] or ["-"]
     return ["-" if value is None else str(value)]
-
-

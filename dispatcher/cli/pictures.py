@@ -57,18 +57,21 @@ def images(job: str, to: Path, pattern: str) -> None:
 @click.option("--pick", "picks", multiple=True, metavar="FIELD=VALUE", help="Show only this value of a field.")
 @click.option("--limit", type=click.IntRange(1), default=20_000, show_default=True, help="Images to look at.")
 @click.option("--to", type=click.Path(file_okay=False, path_type=Path), help="Folder to write to. [default: here]")
-def sheet(job: str, rows: str | None, cols: str | None, pages: str | None, picks: tuple[str, ...], limit: int, to: Path | None) -> None:  # noqa: PLR0913, E501
+def sheet(
+    job: str, rows: str | None, cols: str | None, pages: str | None, picks: tuple[str, ...], limit: int, to: Path | None
+) -> None:
     """Draw the contact sheet of a job: NAME-sheet.png and a self-contained NAME-sheet.html.
 
     Fields are recipe keys (prompt, seed, scheduler, steps, ...) and labels. What was chosen and what was cut is said.
     """
-    from dispatcher.contact import draw_sheet, write_sheet
+    from dispatcher.contact import Arrangement, draw_sheet, write_sheet
     from storage.sql import jobs
 
+    wanted = Arrangement(rows=rows, cols=cols, pages=pages, pick=parse_picks(picks), limit=limit)
     farm = open_farm()
     with farm.database.read() as connection:
         row = jobs.find(connection, job)
-    drawn = draw_sheet(farm, row, rows=rows, cols=cols, pages=pages, pick=parse_picks(picks), limit=limit)
+    drawn = draw_sheet(farm, row, wanted)
     files = write_sheet(drawn, to or Path(), name=f"{row.name}-sheet")
     click.echo(files.note)
     for path in [*files.png, files.html]:

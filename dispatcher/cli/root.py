@@ -1,9 +1,6 @@
 """The group of all commands: how errors become one line and an exit code.
 
-    0    all done
-    1    some images failed, or a part is away
-    2    the user's input
-    130  interrupted
+Exit codes: 0 all done; 1 some images failed, or a part is away; 2 the user's input; 130 interrupted.
 """
 
 import importlib
@@ -27,11 +24,11 @@ EXIT_FAILED, EXIT_USER, EXIT_INTERRUPTED = 1, 2, 130
 class FarmGroup(click.Group):
     """Loads the module of a command when it is called, and words errors."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002: click's signature
         """Every command, in the order in which a newcomer meets them."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002: click's signature
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
@@ -39,7 +36,9 @@ class FarmGroup(click.Group):
         command: click.Command = getattr(module, cmd_name)
         return command
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         """Name the nearest command when there is none of that name."""
         try:
             return super().resolve_command(ctx, args)
@@ -78,7 +77,7 @@ def _say(message: str) -> None:
 @click.group(cls=FarmGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="seedfarm", prog_name="farm")
 def main() -> None:
-    """Seedfarm: a render farm for diffusion models.
+    r"""Seedfarm: a render farm for diffusion models.
 
     One job file says what to draw: prompts x seeds x schedulers x anything else. Workers render it, the object store
     keeps the images, SQL knows how each was made.

@@ -1,5 +1,6 @@
 """`farm run`: an embedded farm for one job."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,14 @@ LAPTOP_CHUNK_S = 5.0  # one host has no queue to hide: pictures should appear so
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path), required=False)
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the images. [default: outputs/NAME-ID]")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the images. [default: outputs/NAME-ID]"
+)
 @click.option("-m", "--model", help="Without a file: a model folder or hub id.")
 @click.option("-p", "--prompt", "prompts", multiple=True, help="Without a file: a prompt; may be given several times.")
-@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Without a file: seeds a prompt, from 0 on.")
+@click.option(
+    "--seeds", type=click.IntRange(1), default=1, show_default=True, help="Without a file: seeds a prompt, from 0 on."
+)
 @click.option("--steps", type=int, help="Without a file: denoising steps.")
 @click.option("--scheduler", help="Without a file: see 'farm schedulers'.")
 @click.option("--guidance", type=float, help="Without a file: guidance scale.")
@@ -26,7 +31,16 @@ LAPTOP_CHUNK_S = 5.0  # one host has no queue to hide: pictures should appear so
 @click.option("--devices", default="all", show_default=True, help="all (every GPU, else the CPU), cpu, or 0,1.")
 @name_option
 @plain_option
-def run(file: Path | None, out: Path | None, new: bool, devices: str, pattern: str, plain: bool, changes: tuple[str, ...], **quick: Any) -> int:  # noqa: FBT001, PLR0913, E501
+def run(
+    file: Path | None,
+    out: Path | None,
+    new: bool,
+    devices: str,
+    pattern: str,
+    plain: bool,
+    changes: tuple[str, ...],
+    **quick: Any,
+) -> int:
     """Render one job on this machine.
 
     FILE is a job file; or say it here: farm run -m MODEL -p "a prompt" --seeds 4. Starts a broker, a dispatcher and
@@ -49,7 +63,7 @@ def run(file: Path | None, out: Path | None, new: bool, devices: str, pattern: s
 
 
 def _again(file: Path, changes: tuple[str, ...]) -> str:
-    return " ".join([str(file), *(f"--set '{change}'" for change in changes)])
+    return shlex.join([str(file), *(word for change in changes for word in ("--set", change))])
 
 
 def _quick(farm: Any, quick: dict[str, Any]) -> tuple[Any, str]:
@@ -61,9 +75,12 @@ def _quick(farm: Any, quick: dict[str, Any]) -> tuple[Any, str]:
         "guidance_scale": quick["guidance"],
     }  # fmt: skip
     spec = quick_spec(farm, model=quick["model"], prompts=quick["prompts"], seeds=quick["seeds"], options=options)
-    words = [f"-m {quick['model']}", *(f"-p {prompt!r}" for prompt in quick["prompts"]), f"--seeds {quick['seeds']}"]
-    words += [f"--{name} {quick[name]}" for name in ("steps", "scheduler", "guidance", "size") if quick[name] is not None]
-    return spec, " ".join(words)
+    words = ["-m", quick["model"], *(word for prompt in quick["prompts"] for word in ("-p", prompt))]
+    words += ["--seeds", str(quick["seeds"])]
+    for name in ("steps", "scheduler", "guidance", "size"):
+        if quick[name] is not None:
+            words += [f"--{name}", str(quick[name])]
+    return spec, shlex.join(words)
 
 
 def _size(text: str | None) -> tuple[int | None, int | None]:

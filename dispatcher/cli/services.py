@@ -85,7 +85,7 @@ def _broker_url(settings: Settings) -> str:
 
 def _stop_event() -> threading.Event:
     stopped = threading.Event()
-    asked = []
+    asked: list[bool] = []
 
     def stop(*_: Any) -> None:
         if asked:

@@ -2,53 +2,30 @@
 
     python -m examples.digits.train
 
-Run it from the repository's root. Four stages follow each other: the VAE, a pool of
-encoded pictures, UNet and text encoder together, and the VAE's decoder once more with
+Run it from the repository's root. The VAE comes first and encodes a pool of pictures;
+then the text encoder, the UNet on pool and words, and the VAE's decoder once more with
 its encoder frozen. Killed at any time, the same command goes on from its checkpoint.
 """
 
 import argparse
-import random
 import time
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
-from transformers import CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from .data import Scans, load_scans, pictures
 from .loop import Draw, Stage, train
 from .model import assemble, build_scheduler, build_text_encoder, build_tokenizer, build_unet, build_vae, save
-from .words import Style, phrase, random_style, styles
+from .text import caption, heard, tokens, train_text
+from .words import random_style, styles
 
 HERE = Path(__file__).parent
-EMPTY_SHARE = 0.08  # prompts left empty for classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598)
-NUMERAL_SHARE = 0.15
-DROP = (0.0, 0.0, 0.25, 0.5)  # chance of leaving a word out, drawn anew for each prompt
-INK_DROP = 0.4  # times that: a lost ink costs more than a lost size
 STROKE_WEIGHT = 2.0  # strokes cover a fifth of a picture and carry all of the digit
 KL_WEIGHT = 1e-3
-
-
-def caption(style: Style, rng: random.Random) -> str:
-    """Say a style the way a user might: with words left out, or nothing at all."""
-    if rng.random() < EMPTY_SHARE:
-        return ""
-    drop = rng.choice(DROP)
-
-    def said(word: str, chance: float = drop) -> str:
-        return "" if rng.random() < chance else word
-
-    heard = Style(
-        digit=style.digit,
-        ink=said(style.ink, drop * INK_DROP),
-        ground=said(style.ground),
-        size=said(style.size),
-        stroke=said(style.stroke),
-        tilt=said(style.tilt),
-    )
-    return phrase(heard, numeral=rng.random() < NUMERAL_SHARE)
+Words = tuple[CLIPTokenizer, CLIPTextModel]
 
 
 def _fresh(scans: Scans, count: int, draw: Draw) -> tuple[Tensor, Tensor]:
@@ -148,17 +125,18 @@ def standardise(vae: AutoencoderKL, means: Tensor, deviations: Tensor) -> tuple[
 
 
 def train_unet(
-    modules: nn.ModuleDict, tokenizer: CLIPTokenizer, pool: tuple[Tensor, Tensor], *, stage: Stage, folder: Path
+    unet: UNet2DConditionModel, words: Words, pool: tuple[Tensor, Tensor], *, stage: Stage, folder: Path
 ) -> None:
-    """UNet and text encoder together, velocity loss, all noise levels weighted alike.
+    """The UNet under frozen words: velocity loss, all noise levels weighted alike.
 
     Args:
-        modules: "unet" and "text_encoder".
-        tokenizer: Ours.
+        unet: Ours.
+        words: Tokenizer and trained text encoder.
         pool: Means and deviations of standardised latents.
         stage: Its seed also names the styles of the pool.
         folder: Of the checkpoint.
     """
+    tokenizer, encoder = words
     means, deviations = pool
     source = styles(stage.seed)
     worn = [next(source) for _ in range(len(means))]
@@ -166,8 +144,7 @@ def train_unet(
 
     def loss_of(draw: Draw) -> Tensor:
         chosen = torch.randint(len(means), (stage.batch,), generator=draw.generator)
-        prompts = [caption(worn[i], draw.rng) for i in chosen.tolist()]
-        ids = tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        prompts = [caption(heard(worn[i], draw.rng), draw.rng) for i in chosen.tolist()]
         noise, blur = torch.randn((2, stage.batch, *means.shape[1:]), generator=draw.generator)
         clean = means[chosen] + deviations[chosen] * blur
         # One time per equal slice of the schedule: less noise in the loss than free draws.
@@ -175,19 +152,20 @@ def train_unet(
         times = (slices / stage.batch * len(alphas)).long().clamp(max=len(alphas) - 1)
         signal = alphas[times].sqrt().view(-1, 1, 1, 1)
         fuzz = (1 - alphas[times]).sqrt().view(-1, 1, 1, 1)
-        hidden = modules["text_encoder"](ids)[0]
-        made = modules["unet"](signal * clean + fuzz * noise, times, encoder_hidden_states=hidden).sample
+        with torch.no_grad():
+            hidden = encoder(tokens(tokenizer, prompts))[0]
+        made = unet(signal * clean + fuzz * noise, times, encoder_hidden_states=hidden).sample
         return (made - (signal * noise - fuzz * clean)).square().mean()
 
-    train(modules, loss_of, stage=stage, folder=folder)
+    train(nn.ModuleDict({"unet": unet}), loss_of, stage=stage, folder=folder)
 
 
 def run(options: argparse.Namespace) -> None:
-    """All four stages, then the finished folder."""
+    """All stages, then the finished folder."""
     torch.manual_seed(options.seed)
     scans, _ = load_scans()
-    tokenizer, vae = build_tokenizer(), build_vae()
-    modules = nn.ModuleDict({"unet": build_unet(), "text_encoder": build_text_encoder(tokenizer)})
+    tokenizer, vae, unet = build_tokenizer(), build_vae(), build_unet()
+    text_encoder = build_text_encoder(tokenizer)
     folder: Path = options.work
     folder.mkdir(parents=True, exist_ok=True)
     common = {"seed": options.seed, "save_every_s": options.save_every}
@@ -197,12 +175,14 @@ def run(options: argparse.Namespace) -> None:
     mean, std = fill_pool(vae, scans, count=options.pool, seed=options.seed, path=folder / "pool.pt")
     pool = standardise(vae, mean, std)
 
+    stage = Stage(name="text", steps=options.text_steps, batch=options.unet_batch, peak=2e-3, ema=0.99, **common)
+    train_text(text_encoder, tokenizer, stage=stage, folder=folder)
     stage = Stage(name="unet", steps=options.unet_steps, batch=options.unet_batch, peak=1.6e-3, ema=0.998, **common)
-    train_unet(modules, tokenizer, pool, stage=stage, folder=folder)
+    train_unet(unet, (tokenizer, text_encoder), pool, stage=stage, folder=folder)
     stage = Stage(name="decoder", steps=options.decoder_steps, batch=options.vae_batch, peak=2e-3, ema=0.99, **common)
     train_decoder(vae, scans, stage=stage, folder=folder)
 
-    pipeline = assemble(vae=vae, tokenizer=tokenizer, unet=modules["unet"], text_encoder=modules["text_encoder"])
+    pipeline = assemble(vae=vae, tokenizer=tokenizer, unet=unet, text_encoder=text_encoder)
     size = save(pipeline, options.out)
     print(f"{options.out}: {size / 1e6:.2f} MB", flush=True)
 
@@ -218,7 +198,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2, help="of torch")
     parser.add_argument("--save-every", type=float, default=60.0, help="seconds between checkpoints")
     parser.add_argument("--vae-steps", type=int, default=1500, help="steps of the VAE")
-    parser.add_argument("--unet-steps", type=int, default=4500, help="steps of UNet and text encoder")
+    parser.add_argument("--text-steps", type=int, default=600, help="steps of the text encoder")
+    parser.add_argument("--unet-steps", type=int, default=4500, help="steps of the UNet")
     parser.add_argument("--decoder-steps", type=int, default=1200, help="steps of the decoder alone")
     parser.add_argument("--vae-batch", type=int, default=16, help="pictures per step of VAE and decoder")
     parser.add_argument("--unet-batch", type=int, default=64, help="latents per step of the UNet")

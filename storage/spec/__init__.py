@@ -4,7 +4,7 @@ from storage.spec.canonical import canonical, digest
 from storage.spec.freezing import freeze
 from storage.spec.job import Job, ModelFacts, Place, Spec, batch_key
 from storage.spec.jobfile import JobFile
-from storage.spec.numbers import Numbers
+from storage.spec.ranges import Numbers
 from storage.spec.reading import check_job_file, read_job_file
 
 __all__ = [

@@ -72,6 +72,9 @@ class Span:
     def __len__(self) -> int:
         return self.count
 
+    def __contains__(self, value: object) -> bool:
+        return value in range(self.start, self.start + self.step * self.count, self.step)
+
     def at(self, place: int) -> Binding:
         return Binding({self.key: self.start + self.step * place}, {})
 

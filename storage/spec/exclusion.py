@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from storage.spec.dimension import Binding, Dimension
+from storage.spec.dimension import Binding, Dimension, Span
 
 Clause = Mapping[str, Sequence[Any]]  # key or label -> the values that it excludes
 
@@ -44,6 +44,14 @@ def _masks(dimension: Dimension, clauses: Sequence[Clause]) -> Counter[int]:
     if not any(known & clause.keys() for clause in clauses):
         return Counter({(1 << len(clauses)) - 1: len(dimension)})
     masks: Counter[int] = Counter()
+    if isinstance(dimension, Span):  # may be long: only the values that clauses name differ from the rest
+        places = {value for clause in clauses for value in clause.get(dimension.key, ()) if value in dimension}
+        rest = sum(1 << bit for bit, clause in enumerate(clauses) if dimension.key not in clause)
+        masks[rest] = len(dimension) - len(places)
+        for value in places:
+            matching = (bit for bit, clause in enumerate(clauses) if value in clause.get(dimension.key, (value,)))
+            masks[sum(1 << bit for bit in matching)] += 1
+        return masks
     for place in range(len(dimension)):
         binding = dimension.at(place)
         masks[sum(1 << bit for bit, clause in enumerate(clauses) if _allows(binding, clause))] += 1

@@ -6,10 +6,12 @@ One table feeds the job file's schema, the check of axis values, the render orde
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from math import isfinite
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, TypeAdapter
 
+from storage.errors import InvalidSpec
 from storage.schedulers import check_options, find_scheduler
 
 SIZE_STEP = 8  # pixels per latent of every latent-diffusion VAE in use
@@ -77,6 +79,7 @@ FIELDS: Mapping[str, RecipeField] = {
         RecipeField("seed", Cost.IMAGE, Seed, 0),
     )
 }
+_TEXT: TypeAdapter[str] = TypeAdapter(Text)
 _ADAPTERS: dict[str, TypeAdapter[Any]] = {
     field.name: TypeAdapter(field.kind) for field in FIELDS.values() if field.name != "scheduler"
 }
@@ -100,18 +103,32 @@ def check_value(name: str, value: object, *, path: str) -> object:
     if name == "scheduler":
         return _check_scheduler(value, path=path)
     checked: object = _ADAPTERS[name].validate_python(value)
-    return float(checked) if name == "guidance_scale" and isinstance(checked, int) else checked
+    return float(checked) + 0.0 if name == "guidance_scale" and isinstance(checked, int | float) else checked  # no -0.0
 
 
 def _check_scheduler(value: object, *, path: str) -> dict[str, object]:
     entry: object = {"name": value} if isinstance(value, str) else value
     checked: dict[str, Any] = TypeAdapter(SchedulerEntry).validate_python(entry)
     kind = find_scheduler(checked["name"], path=path)
-    options = checked["options"] if set(checked) == {"name", "options"} and isinstance(checked["options"], dict) else {
-        key: option for key, option in checked.items() if key != "name"
-    }
+    options = (
+        checked["options"]
+        if set(checked) == {"name", "options"} and isinstance(checked["options"], dict)
+        else {key: option for key, option in checked.items() if key != "name"}
+    )
     check_options(kind, options, path=path)
+    for key, option in options.items():
+        _check_option(option, path=f"{path}.{key}")
     return {"name": kind.name, "options": options}
+
+
+def _check_option(value: object, *, path: str) -> None:
+    """An option must have a place in JSON and in a file name."""
+    if not isinstance(value, bool | int | float | str | None) or (isinstance(value, float) and not isfinite(value)):
+        raise InvalidSpec(path, value, "must be a finite number, a text, true, false or null")
+    if isinstance(value, str):
+        _TEXT.validate_python(value)
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise InvalidSpec(path, value, "must be in (-2**63, 2**63)")
 
 
 def _is_scheduler(entry: dict[str, Any]) -> dict[str, Any]:

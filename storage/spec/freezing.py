@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import InvalidSpec, nearest
-from storage.spec.dimension import Dimension, total
+from storage.spec.dimension import Derived, Dimension, total
 from storage.spec.fields import FIELDS
-from storage.spec.job import Spec
+from storage.spec.job import Job, Spec
 from storage.spec.jobfile import JobFile
 from storage.spec.sources import checked, read_axis, read_rows, read_zip
 
+_IMAGE_WORDS = frozenset({"number", "worker", "sha256"})  # what file names know an image by, beside its recipe
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
 
 
@@ -41,17 +42,22 @@ def freeze(file: JobFile, *, base: Path, name: str, max_images: int) -> Spec:
     places = total(dimensions)
     if places > max_images:
         raise InvalidSpec("axes", places, f"images in one job; the cap is {max_images} (FARM_MAX_IMAGES)")
-    return Spec(
+    spec = Spec(
         name=file.name or _clean(name),
         mode=file.mode,
         models=_models(fixed, dimensions, base=base),
         fixed=fixed,
         dimensions=tuple(dimensions),
-        exclude=tuple(_clause(clause, dimensions, path=f"exclude[{place}]") for place, clause in enumerate(file.exclude)),
+        exclude=tuple(
+            _clause(clause, dimensions, path=f"exclude[{place}]") for place, clause in enumerate(file.exclude)
+        ),
         plan=file.plan.model_dump(exclude_none=True),
         previews=None if file.previews is None else file.previews.model_dump(),
         output=file.output.model_dump(),
     )
+    if not Job(spec).images:
+        raise InvalidSpec("exclude", None, f"leaves none of {places} images")
+    return spec
 
 
 def _fixed(file: JobFile, dimensions: list[Dimension]) -> dict[str, Any]:
@@ -61,11 +67,12 @@ def _fixed(file: JobFile, dimensions: list[Dimension]) -> dict[str, Any]:
         if key in bound:
             raise InvalidSpec(key, "two axes", "must be bound once, by axes, zip or rows")
         bound.add(key)
-    labels = [label for dimension in dimensions for label in dimension.at(0).labels]
+    parts = [part for dimension in dimensions for part in getattr(dimension, "parts", (dimension,))]
+    labels = [label for part in parts for label in part.at(0).labels]
     for label in labels:
-        if label in FIELDS or labels.count(label) > 1:
+        if label in FIELDS or label in _IMAGE_WORDS or labels.count(label) > 1:
             raise InvalidSpec(f"label {label}", label, "must differ from recipe keys and other labels; rename it")
-    derives = any(entry.get("kind") == "derived" for entry in (dimension.to_json() for dimension in dimensions))
+    derives = any(isinstance(part, Derived) for part in parts)
     fixed = {}
     for key, entry in FIELDS.items():
         given = getattr(file, key)
@@ -90,9 +97,12 @@ def _models(fixed: Mapping[str, Any], dimensions: list[Dimension], *, base: Path
 
 
 def _locate(name: str, *, base: Path, path: str) -> str:
-    folder = (base / Path(name).expanduser()).resolve()
-    if folder.is_dir():
-        return str(folder)
+    try:
+        folder = (base / Path(name).expanduser()).resolve()
+        if folder.is_dir():
+            return str(folder)
+    except (OSError, RuntimeError) as error:  # a name that is too long, a ring of links, a ~user who is not there
+        raise InvalidSpec(path, name, f"cannot be looked up: {error}") from None
     if name.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(name):
         raise InvalidSpec(path, name, f"no folder {folder}, and not a hub id such as owner/name or owner/name@revision")
     return name
@@ -107,12 +117,18 @@ def _clause(clause: Mapping[str, Any], dimensions: list[Dimension], *, path: str
     frozen: dict[str, list[Any]] = {}
     for key, given in clause.items():
         values = given if isinstance(given, list) else [given]
+        if not values:
+            raise InvalidSpec(f"{path}.{key}", given, "must not be empty")
         if key in labels:
-            frozen[key] = [str(value) for value in values]
+            frozen[key] = [str(value) for value in values if isinstance(value, str | int | float)]
+            if len(frozen[key]) < len(values):
+                raise InvalidSpec(f"{path}.{key}", given, "must be text, or a list of texts")
         elif key in keys:
             frozen[key] = [checked(key, value, path=f"{path}.{key}") for value in values]
         else:
-            raise InvalidSpec(f"{path}.{key}", given, f"not an axis or label of this job; {nearest(key, keys | labels)}")
+            raise InvalidSpec(
+                f"{path}.{key}", given, f"not an axis or label of this job; {nearest(key, keys | labels)}"
+            )
     return frozen
 
 

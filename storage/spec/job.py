@@ -125,9 +125,9 @@ class Job:
     @cached_property
     def images(self) -> int:
         """How many images will be rendered: positions less empty places."""
-        if self.spec.sample is not None:
+        if self.spec.sample is not None and self.spec.exclude:
             return sum(self[self.number_at(position)] is not None for position in range(self.positions))
-        return self._places - excluded_count(self.spec.dimensions, self.spec.exclude)
+        return self.positions - excluded_count(self.spec.dimensions, self.spec.exclude)
 
     def number_at(self, position: int) -> int:
         """The number of the image that comes at `position` in render order."""

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from storage.errors import InvalidSpec, UnreadableFile, nearest
 from storage.spec.jobfile import (
+    AXIS_TAGS,
     DeriveSource,
     FileSource,
     JobFile,
@@ -34,6 +35,7 @@ _RULES = {
     "finite_number": "must be a finite number",
     "too_short": "must not be empty",
     "string_too_short": "must not be empty",
+    "invalid_key": "keys must be text; put it in quotes",
 }
 _BOUNDS = {
     "greater_than_equal": ("must be at least {}", "ge"),
@@ -48,14 +50,24 @@ _BOUNDS = {
 class _Loader(yaml.SafeLoader):
     """Safe YAML that refuses a key given twice instead of keeping the last one."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        """Look at the keys as they stand in the file, before any merge."""
+        node = super().compose_mapping_node(anchor)
         seen = set()
         for key_node, _ in node.value:
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
             if key is not None and key in seen and key != "<<":
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} given twice", key_node.start_mark)
             seen.add(key)
-        return super().construct_mapping(node, deep=deep)
+        return node
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Merge, keeping one entry a key: merges of merges would grow without end."""
+        super().flatten_mapping(node)
+        last: dict[Any, tuple[yaml.Node, yaml.Node]] = {}
+        for key, value in node.value:
+            last[(key.tag, key.value) if isinstance(key, yaml.ScalarNode) else key] = (key, value)
+        node.value = list(last.values())
 
 
 def read_job_file(path: Path, *, changes: Sequence[str] = ()) -> JobFile:
@@ -89,12 +101,16 @@ def explain(error: ValidationError, raw: object, *, prefix: str = "") -> Invalid
     path = prefix + _path(first["loc"], raw, missing=first["type"] == "missing", bare=not prefix)
     kind, context = first["type"], first.get("ctx", {})
     if kind == "extra_forbidden":
-        return InvalidSpec(path, first["input"], f"unknown key; {nearest(str(first['loc'][-1]), _siblings(first['loc']))}")
+        return InvalidSpec(
+            path, first["input"], f"unknown key; {nearest(str(first['loc'][-1]), _siblings(first['loc']))}"
+        )
     if kind in _BOUNDS:
         rule, name = _BOUNDS[kind]
         return InvalidSpec(path, first["input"], rule.format(context[name]))
     if kind == "value_error":
         return InvalidSpec(path, first["input"], str(context["error"]))
+    if kind == "list_type" and isinstance(first["input"], dict) and first["loc"][-1:] == ("list",):
+        return InvalidSpec(path, first["input"], _axis_rule(first["input"]))
     value = None if kind == "missing" else first["input"]
     return InvalidSpec(path, value, _RULES.get(kind, first["msg"][:1].lower() + first["msg"][1:]))
 
@@ -127,29 +143,43 @@ def _apply(raw: dict[str, Any], change: str) -> None:
     if not equals or not path.strip():
         raise InvalidSpec("--set", change, "must be KEY=VALUE, such as steps=30 or axes.seed.count=4")
     *parents, last = path.strip().split(".")
+    if not all((*parents, last)):
+        raise InvalidSpec("--set", change, "has an empty key")
     place: Any = raw
     for parent in parents:
-        place = place.setdefault(parent, {})
-        if not isinstance(place, dict):
+        below = place.get(parent)
+        if not isinstance(below, dict | None):
             raise InvalidSpec("--set", change, f"{parent!r} is not a mapping in this file")
+        place[parent] = place = dict(below or {})  # a copy: aliases share one mapping
     place[last] = parse_yaml(text, where=f"--set {path}")
 
 
 def _path(loc: Sequence[int | str], raw: object, *, missing: bool, bare: bool) -> str:
     """Join the parts of a location that exist in the file; pydantic adds names of its own alternatives."""
     path, place = "", raw
+    form = {"axes": 2, "zip": 3}.get(str(loc[0]) if loc else "")  # where pydantic puts the form of an axis
     for depth, part in enumerate(loc):
+        if depth == form and part in AXIS_TAGS:
+            continue
         if isinstance(part, int) and isinstance(place, list) and part < len(place):
             path, place = f"{path}[{part}]", place[part]
         elif isinstance(place, dict) and (part in place or (missing and depth == len(loc) - 1)):
             path, place = f"{path}.{part}", place.get(part)
+    path = path or f".{loc[-1] if loc else 'the file'}"
     return path.removeprefix(".") if bare else path
+
+
+def _axis_rule(given: Mapping[Any, Any]) -> str:
+    hint = nearest(str(next(iter(given), "")), ("count", "derive", "file", "template"))
+    return f"must be a list, or a mapping with count, derive, file or template; {hint}"
 
 
 def _siblings(loc: Sequence[int | str]) -> list[str]:
     """The keys that the mapping at this location knows."""
-    names = {"rows": Rows, "plan": PlanPins, "previews": Previews, "output": Output}
-    forms = {"range": RangeSource, "derive": DeriveSource, "file": FileSource, "template": TemplateSource}
+    names: dict[str, type[BaseModel]] = {"rows": Rows, "plan": PlanPins, "previews": Previews, "output": Output}
+    forms: dict[str, type[BaseModel]] = {
+        "FileSource": FileSource, "range": RangeSource, "derive": DeriveSource, "file": FileSource, "template": TemplateSource,
+    }  # fmt: skip
     for part in reversed(loc[:-1]):
         model = {**names, **forms}.get(str(part))
         if model is not None:

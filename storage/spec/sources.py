@@ -1,6 +1,7 @@
 """From the axes, zips and rows of a job file to dimensions: files are read, every value is checked."""
 
 import csv
+import io
 import json
 from collections.abc import Callable, Mapping
 from math import prod
@@ -82,12 +83,19 @@ def read_rows(rows: Rows, *, base: Path) -> Dimension:
     for path, column in [(f"rows.bind.{key}", name) for key, name in rows.bind.items()] + [
         (f"rows.labels[{place}]", name) for place, name in enumerate(rows.labels)
     ]:
+        checked("prompt", column, path=path)
+        if rows.labels.count(column) > 1:
+            raise InvalidSpec(path, column, "given twice")
         if column not in columns:
             raise InvalidSpec(path, column, f"no such column in {rows.file}; {nearest(column, columns)}")
     table = []
     for line, record in enumerate(records, start=1):
-        cells = [_cell(key, record.get(column), path=f"{rows.file} row {line}, {column}") for key, column in rows.bind.items()]
-        table.append((*cells, *(_label(record.get(name)) for name in rows.labels)))
+        cells = [
+            _cell(key, record.get(column), path=f"{rows.file} row {line}, {column}")
+            for key, column in rows.bind.items()
+        ]
+        labels = [_label(record.get(name), path=f"{rows.file} row {line}, {name}") for name in rows.labels]
+        table.append((*cells, *labels))
     return Table(tuple(rows.bind), tuple(rows.labels), tuple(table))
 
 
@@ -101,7 +109,7 @@ def checked(key: str, value: object, *, path: str) -> object:
 
 def read_lines(file: Path) -> list[str]:
     """The lines of a UTF-8 text file, empty ones skipped. Raises UnreadableFile."""
-    lines = [line for line in _text(file).splitlines() if line.strip()]
+    lines = [line for line in _text(file).split("\n") if line.strip()]  # splitlines() also cuts at U+2028 and others
     if not lines:
         raise UnreadableFile(file, "holds no values; write one a line")
     return lines
@@ -109,7 +117,9 @@ def read_lines(file: Path) -> list[str]:
 
 def _span(key: str, source: RangeSource, *, path: str) -> Dimension:
     if key not in WHOLE_NUMBER_KEYS:
-        raise InvalidSpec(path, source.model_dump(), f"a range fits whole numbers only ({', '.join(WHOLE_NUMBER_KEYS)})")
+        raise InvalidSpec(
+            path, source.model_dump(), f"a range fits whole numbers only ({', '.join(WHOLE_NUMBER_KEYS)})"
+        )
     last = source.start + source.step * (source.count - 1)
     for value in (source.start, last, source.start + source.step):
         checked(key, value if source.count > 1 else source.start, path=path)
@@ -139,27 +149,37 @@ def _template(key: str, source: TemplateSource, *, base: Path, path: str) -> Dim
             raise InvalidSpec(f"{path}.template", source.template, f"values has no {name!r}")
     for name in source.values:
         if name not in names:
-            raise InvalidSpec(f"{path}.values.{name}", source.values[name], f"unused; {nearest(name, names)}")
+            raise InvalidSpec(f"{path}.values.{name}", source.values[name], f"the template has no {{{name}}}")
     lists = []
     for name in names:
         given = source.values[name]
-        texts = read_lines(base / given.file) if isinstance(given, FileSource) else [str(text) for text in given]
+        values = read_lines(base / given.file) if isinstance(given, FileSource) else given
+        texts = [_word(value, path=f"{path}.values.{name}[{place}]") for place, value in enumerate(values)]
         if not texts:
             raise InvalidSpec(f"{path}.values.{name}", given, "must not be empty")
         lists.append(tuple(texts))
     if prod(len(texts) for texts in lists) > MAX_PLACES:
         raise InvalidSpec(path, source.template, f"has more than {MAX_PLACES:.0e} texts")
     template = Template(key, source.template, tuple(names), tuple(lists))
-    longest = [max(texts, key=len) for texts in lists]
+    longest = [max(texts, key=lambda text: len(text.encode())) for texts in lists]
     checked(key, source.template.format_map(dict(zip(names, longest, strict=True))), path=path)
     return template
 
 
 def _read_table(file: Path, delimiter: str) -> list[dict[str, Any]]:
     try:
-        return list(csv.DictReader(_text(file).splitlines(keepends=True), delimiter=delimiter, strict=True))
+        reader = csv.DictReader(io.StringIO(_text(file), newline=""), delimiter=delimiter, strict=True)
+        records = list(reader)
     except csv.Error as error:
         raise UnreadableFile(file, f"not a table: {error}") from None
+    header = reader.fieldnames or []
+    if len(set(header)) < len(header):
+        raise UnreadableFile(file, f"has two columns of one name: {', '.join(header)}")
+    for row, record in enumerate(records, start=1):
+        if None in record:
+            rule = f"has more cells than the {len(header)} columns; quote commas in a cell"
+            raise UnreadableFile(f"{file}, row {row}", rule)
+    return records
 
 
 def _read_jsonl(file: Path) -> list[dict[str, Any]]:
@@ -169,7 +189,7 @@ def _read_jsonl(file: Path) -> list[dict[str, Any]]:
             continue
         try:
             record = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UnreadableFile(f"{file}, line {line}", f"not JSON: {error}") from None
         if not isinstance(record, dict):
             raise UnreadableFile(f"{file}, line {line}", "must be a JSON object")
@@ -191,6 +211,8 @@ def _text(file: Path) -> str:
         raise UnreadableFile(file, (error.strerror or str(error)).lower()) from None
     except UnicodeDecodeError as error:
         raise UnreadableFile(file, f"is not UTF-8 text (byte {error.start})") from None
+    except ValueError:  # a NUL, or half of a surrogate pair
+        raise UnreadableFile(repr(str(file)), "is no name of a file") from None
 
 
 def _cell(key: str, value: object, *, path: str) -> object:
@@ -210,5 +232,19 @@ def _number(text: str) -> int | float | str:
     return text
 
 
-def _label(value: object) -> str:
-    return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def _label(value: object, *, path: str) -> str:
+    text = "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    checked("prompt", text, path=path)
+    return text
+
+
+def _word(value: object, *, path: str) -> str:
+    """One value of a template."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise InvalidSpec(path, value, "must be text; put it in quotes")
+    try:
+        text = str(value)
+    except ValueError:  # Python does not spell out numbers of more than 4300 digits
+        raise InvalidSpec(path, value, "must be text; put it in quotes") from None
+    checked("prompt", text, path=path)
+    return text

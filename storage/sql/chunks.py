@@ -85,9 +85,7 @@ def issue(connection: Connection, row: ChunkRow, *, node: str, boot: str, now: f
     if not _enter(connection, row, ChunkState.ISSUED, attempt=number, node=node, boot=boot):
         return None
     connection.execute(
-        insert(attempt).values(
-            job=row.job, chunk=row.number, attempt=number, node=node, boot=boot, issued_at=now
-        )
+        insert(attempt).values(job=row.job, chunk=row.number, attempt=number, node=node, boot=boot, issued_at=now)
     )
     return number
 
@@ -123,11 +121,15 @@ def open_counts(connection: Connection, job_id: str) -> dict[ChunkState, int]:
 
 
 def lost_nodes(connection: Connection, rows: Sequence[ChunkRow]) -> dict[tuple[str, int], set[str]]:
-    """The nodes that lost each of these chunks before."""
+    """The nodes that lost each of these ready chunks before."""
     lost: dict[tuple[str, int], set[str]] = {row.id: set() for row in rows}
-    for row in rows:
-        query = select(attempt.c.node).where(attempt.c.job == row.job, attempt.c.chunk == row.number)
-        lost[row.id].update(connection.execute(query.where(attempt.c.ended_at.is_not(None))).scalars())
+    query = (
+        select(attempt.c.job, attempt.c.chunk, attempt.c.node)
+        .join(chunk, (chunk.c.job == attempt.c.job) & (chunk.c.number == attempt.c.chunk))
+        .where(chunk.c.state == ChunkState.READY, attempt.c.ended_at.is_not(None))
+    )
+    for job_id, number, node in connection.execute(query):
+        lost.get((job_id, number), set()).add(node)
     return lost
 
 

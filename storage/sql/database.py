@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import ArgumentError as BadUrl
+from sqlalchemy.exc import DatabaseError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
 
 from storage.errors import DatabaseAway, DiskFull, InvalidSetting, SchemaMismatch
 from storage.settings import Settings, without_password
@@ -87,7 +87,7 @@ class Database:
         except OperationalError as error:
             raise self._explain(error) from error
         except DBAPIError as error:
-            if error.connection_invalidated:
+            if error.connection_invalidated or type(error) is DatabaseError:  # so SQLite says "not a database"
                 raise self._explain(error) from error
             raise
 
@@ -113,7 +113,7 @@ def open_database(settings: Settings) -> Database:
 def _make_engine(url: str) -> Engine:
     try:
         engine = create_engine(url, pool_pre_ping=True, **_options(url))
-    except (BadUrl, NoSuchModuleError, SQLAlchemyError):
+    except (BadUrl, NoSuchModuleError, SQLAlchemyError, ImportError, ValueError):
         rule = "must be sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
         raise InvalidSetting("FARM_DATABASE_URL", without_password(url), rule) from None
     if engine.dialect.name == "sqlite":

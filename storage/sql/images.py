@@ -6,7 +6,6 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, func, insert, select, tuple_
 
-
 from storage.sql.tables import environment, image, model, plan, prompt
 from storage.states import ImageState
 
@@ -89,9 +88,7 @@ def newest(connection: Connection, job_id: str, *, limit: int) -> list[ImageRow]
     return [_row(row) for row in rows.mappings()]
 
 
-def recorded_after(
-    connection: Connection, job_id: str, mark: tuple[float, int], *, limit: int
-) -> list[ImageRow]:
+def recorded_after(connection: Connection, job_id: str, mark: tuple[float, int], *, limit: int) -> list[ImageRow]:
     """Images made after a mark of (recorded_at, number), in that order."""
     query = _query().where(
         image.c.job == job_id,
@@ -117,7 +114,9 @@ def failures(connection: Connection, job_id: str, *, limit: int) -> list[tuple[s
 
 def total_bytes(connection: Connection, job_id: str) -> int:
     """Bytes of all images of a job in the store."""
-    return int(connection.execute(select(func.coalesce(func.sum(image.c.bytes), 0)).where(image.c.job == job_id)).scalar_one())
+    return int(
+        connection.execute(select(func.coalesce(func.sum(image.c.bytes), 0)).where(image.c.job == job_id)).scalar_one()
+    )
 
 
 def _query() -> Select[Any]:

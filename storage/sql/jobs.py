@@ -80,14 +80,17 @@ def find(connection: Connection, name: str) -> JobRow:
         UnknownName: None, or several ids begin so.
     """
     newest = select(job).order_by(job.c.created_at.desc(), job.c.id)
+    queries = [newest.where(job.c.id == name), newest.where(job.c.name == name)]
+    queries.append(newest.where(job.c.id.startswith(name, autoescape=True)))
     if name == "@last":
-        query = newest.limit(1)
-    else:
-        query = newest.where((job.c.name == name) | job.c.id.startswith(name, autoescape=True)).limit(50)
-    rows = [_row(row) for row in connection.execute(query).mappings()]
-    named = [row for row in rows if row.name == name or row.id == name]
-    if named or len(rows) == 1:
-        return (named or rows)[0]
+        queries = [newest.limit(1)]
+    elif not name.isprintable():  # NUL and halves of surrogate pairs, which databases refuse
+        queries = []
+    rows: list[JobRow] = []
+    for query in queries:
+        rows = rows or [_row(row) for row in connection.execute(query.limit(50)).mappings()]
+    if rows and (len(rows) == 1 or name in (rows[0].id, rows[0].name)):
+        return rows[0]
     if rows:
         raise UnknownName("job", name, f"several ids begin so: {', '.join(row.id for row in rows[:5])}")
     known = connection.execute(select(job.c.name).order_by(job.c.created_at.desc()).limit(200)).scalars()

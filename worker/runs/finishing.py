@@ -60,9 +60,7 @@ class Finishing:
     def fail(self, numbers: Iterable[int], flaw: Flaw) -> None:
         """Count images as failed."""
         with self._lock:
-            self.failed.extend(
-                FailedImage(number=number, reason=flaw.reason, detail=flaw.detail) for number in numbers
-            )
+            self.failed.extend(FailedImage(number=number, reason=flaw.reason, detail=flaw.detail) for number in numbers)
 
     def take(self, drawn: Drawn, plan: Plan) -> None:
         """Hand a picture over; waits while the upload queue is full. Raises StopRendering if told to stop then."""

@@ -153,9 +153,7 @@ class Run:
             return
         for wanted, result, frames in zip(batch.images, results, watch.frames, strict=False):  # padding ends here
             share = took / len(batch.images)
-            drawn = Drawn(
-                number=wanted.number, recipe=wanted.recipe, picture=result, frames=frames, seconds=share
-            )
+            drawn = Drawn(number=wanted.number, recipe=wanted.recipe, picture=result, frames=frames, seconds=share)
             self._done.take(drawn, plan)
 
     def _apart(self, batch: Batch, job: Job, plan: Plan, problem: Flaw) -> None:
