@@ -19,7 +19,6 @@ from storage.settings import Settings
 
 WORKER_PATIENCE_S = 20.0  # a worker ends its step, stores what it has and says so
 DISPATCHER_PATIENCE_S = 10.0
-RESTART_PAUSE_S = 1.0
 MAX_QUICK_RESTARTS = 5
 JOIN_S = 15.0
 

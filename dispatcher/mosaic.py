@@ -34,11 +34,11 @@ def mosaic(pictures: Sequence[bytes], *, width: int, rows: int) -> Text:
     """
     edge = _edge(width, rows)
     if edge < 1 or not pictures:
-        return Text("", end="")
+        return Text("")
     tiles = [_tile(picture, edge) for picture in pictures[: _fitting(width, edge)]]
     lines = [Text(" " * GAP).join(parts) for parts in zip(*tiles, strict=True)]
-    text = Text("\n", end="").join(lines)
-    text.no_wrap, text.overflow, text.end = True, "crop", ""
+    text = Text("\n").join(lines)
+    text.no_wrap, text.overflow = True, "crop"
     return text
 
 

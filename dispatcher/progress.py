@@ -36,9 +36,9 @@ class Progress:
         if self.broker:
             return self.broker
         if not self.workers:
-            return "no worker yet"
+            return "waits for a worker to start"
         if self.row.state == JobState.QUEUED:
-            return "no worker has looked at its models yet"
+            return "waits for a worker to read its models"
         return "reading its models" if self.row.state == JobState.RESOLVING else ""
 
 

@@ -50,6 +50,7 @@ class _Stop:
             self._kill()
             raise SystemExit(130)
         self.asked = True
+        click.echo("\nstopping; Ctrl-C again stops at once", err=True)
         raise KeyboardInterrupt
 
 
@@ -65,7 +66,7 @@ def render(farm: Farm, spec: Spec, *, source: str, options: Options) -> int:
     if row.is_open:
         progress = _render(farm, row, gallery=gallery, options=options)
         if progress is None:
-            click.echo(f"\nstopped; nothing is lost. Go on with: ./farm run {source}")
+            click.echo(f"stopped; nothing is lost. Go on with: ./farm run {source}")
             return 130
         row = progress.row
     else:

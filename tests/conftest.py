@@ -6,7 +6,7 @@ from collections.abc import Generator
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["servers.fixtures"]
+pytest_plugins = ["servers.fixtures", "databases"]
 
 # A slow machine is no failed property; pytest-timeout holds the limit.
 settings.register_profile("farm", deadline=None)

@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from storage.spec import JobFile, ModelFacts, Spec, freeze, read_job_file
+from storage.spec import ModelFacts, Spec, check_job_file, freeze, read_job_file
 
 CAP = 10**9
 FACTS = ModelFacts(digest="sha256:" + "a" * 64, family="FakePipeline", width=64, height=64)
@@ -26,7 +26,7 @@ def frozen(folder: Path, **entries: Any) -> Spec:
     bound = [*entries.get("axes", {}), *(key for axes in entries.get("zip", []) for key in axes)]
     bound += entries.get("rows", {}).get("bind", {})
     silent = {key: value for key, value in (("model", "./m"), ("prompt", "a fox")) if key not in bound}
-    return freeze(JobFile.model_validate({**silent, **entries}), base=folder, name="job", max_images=CAP)
+    return freeze(check_job_file({**silent, **entries}), base=folder, name="job", max_images=CAP)
 
 
 def _axis(key: str, values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:

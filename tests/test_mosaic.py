@@ -1,10 +1,12 @@
 """Pictures as half blocks."""
 
+import io
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.color import Color
-from rich.console import Console
+from rich.console import Console, Group
 from rich.text import Text
 
 from dispatcher.mosaic import mosaic
@@ -21,7 +23,7 @@ def colours(text: Text) -> list[tuple[str, Color | None, Color | None]]:
         (char, segment.style.color if segment.style else None, segment.style.bgcolor if segment.style else None)
         for segment in console.render(text)
         for char in segment.text
-    ]
+    ][:-1]  # the line end
 
 
 @pytest.mark.parametrize(
@@ -78,3 +80,11 @@ def test_bytes_that_are_no_picture_are_an_empty_tile(broken: bytes) -> None:
 
 def test_nothing_to_show_is_nothing() -> None:
     assert mosaic([], width=80, rows=8).plain == ""
+
+
+def test_what_follows_begins_on_a_line_of_its_own() -> None:
+    console = Console(width=80, record=True, file=io.StringIO(), color_system="truecolor")
+
+    console.print(Group(mosaic([FOX], width=80, rows=4), Text("gpu0 idle")))
+
+    assert console.export_text().splitlines()[-1] == "gpu0 idle"

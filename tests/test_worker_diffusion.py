@@ -13,12 +13,13 @@ from PIL import Image
 
 import tiny
 from storage.errors import ModelMissing, ModelUnusable
-from storage.messages import ModelEntry
+from storage.messages import ChunkMessage, ModelEntry
 from storage.plan import Plan
 from storage.schedulers import SCHEDULERS
 from storage.settings import Settings
 from worker.diffusion import DiffusionRenderer
 from worker.renderer import Flaw, Recipe, StopRendering
+from worker_bench import Bench
 
 # diffusers hands numpy tensors in a way that numpy deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:diffusers")
@@ -72,9 +73,7 @@ def recipe(seed: int, *, prompt: str = "a red fox", scheduler: str = "ddim", neg
 
 
 def pixels(renderer: DiffusionRenderer, recipes: Sequence[Recipe]) -> list[bytes]:
-    made = renderer.render(recipes, plan=PLAN, watch=Watch())
-    assert not any(isinstance(one, Flaw) for one in made)
-    return [one.tobytes() for one in made if not isinstance(one, Flaw)]
+    return [pixels_of(one) for one in renderer.render(recipes, plan=PLAN, watch=Watch())]
 
 
 def test_a_model_is_described_by_its_files(entry: ModelEntry) -> None:
@@ -143,7 +142,7 @@ def test_previews_are_small_pictures_that_change_no_pixel(renderer: DiffusionRen
 
     assert [slot for slot, _ in watch.frames] == [0, 1, 2, 3]
     assert {frame.size for _, frame in watch.frames} == {(tiny.SIDE // 2, tiny.SIDE // 2)}
-    assert [one.tobytes() for one in made if not isinstance(one, Flaw)] == pixels(renderer, [recipe(5)] * 4)
+    assert [pixels_of(one) for one in made] == pixels(renderer, [recipe(5)] * 4)
 
 
 def test_a_picture_of_nan_is_a_flaw_and_no_picture(renderer: DiffusionRenderer, tmp_path: Path) -> None:
@@ -198,3 +197,44 @@ def test_a_hub_model_without_a_hub_says_what_to_do(
 
     with pytest.raises(ModelMissing, match="let the host reach"):
         renderer.resolve("owner/name@main")
+
+
+def test_to_sdxl_no_negative_prompt_is_not_an_empty_one(renderer: DiffusionRenderer, tmp_path: Path) -> None:
+    folder = tiny.build_tiny_xl(tmp_path / "xl")
+    found = renderer.resolve(str(folder))
+    renderer.load(str(folder), digest=found.digest, plan=PLAN)
+    watch = Watch(every=1)
+
+    silent = renderer.render([recipe(1, scheduler="euler")] * 2, plan=PLAN, watch=watch)
+    empty = renderer.render([recipe(1, scheduler="euler", negative="")] * 2, plan=PLAN, watch=watch)
+
+    assert found.family == "StableDiffusionXLPipeline"
+    assert len(watch.frames) == 2 * 2 * STEPS
+    assert pixels_of(silent[0]) == pixels_of(silent[1]) != pixels_of(empty[0])
+
+
+def pixels_of(made: Image.Image | Flaw) -> bytes:
+    assert not isinstance(made, Flaw)
+    return made.tobytes()
+
+
+def test_a_chunk_of_a_real_model_is_stored_with_its_environment_and_previews(
+    renderer: DiffusionRenderer, model: Path, tmp_path: Path
+) -> None:
+    bench = Bench(tmp_path, renderer)
+    message = bench.freeze(model=str(model), steps=STEPS, guidance_scale=5.0, previews={"every": 1})
+
+    manifest = bench.run(message)
+    wrong = bench.run(message.model_copy(update={"models": {str(model): other_digest(message, model)}}))
+
+    assert [image.number for image in manifest.images] == list(range(6))
+    assert all(image.preview for image in manifest.images)
+    assert {"torch", "diffusers", "transformers", "python", "device", "cpu_capability", "platform"} <= set(
+        manifest.environment
+    )
+    assert wrong.fatal is not None
+    assert "bring those files back" in wrong.fatal
+
+
+def other_digest(message: ChunkMessage, model: Path) -> ModelEntry:
+    return message.models[str(model)].model_copy(update={"digest": "sha256:" + "0" * 64})

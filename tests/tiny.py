@@ -4,8 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    EulerDiscreteScheduler,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 WORDS = ("a", "red", "blue", "cat", "fox", "dog", "owl")
 SIDE = 32  # pixels
@@ -15,11 +22,7 @@ def build_tiny(folder: Path, *, seed: int = 0) -> Path:
     """Save a tiny Stable Diffusion pipeline for pictures of 32 x 32; equal seeds give equal files."""
     torch.manual_seed(seed)
     tokenizer = _tokenizer()
-    text = CLIPTextConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-        projection_dim=32, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
+    text = _text_config(tokenizer)
     unet = UNet2DConditionModel(
         sample_size=SIDE // 2, block_out_channels=(32, 64), layers_per_block=1, norm_num_groups=8,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
@@ -34,6 +37,26 @@ def build_tiny(folder: Path, *, seed: int = 0) -> Path:
     return folder
 
 
+def build_tiny_xl(folder: Path, *, seed: int = 0) -> Path:
+    """Save a tiny Stable Diffusion XL pipeline for pictures of 32 x 32."""
+    torch.manual_seed(seed)
+    tokenizer = _tokenizer()
+    text = _text_config(tokenizer)
+    unet = UNet2DConditionModel(
+        sample_size=SIDE // 2, block_out_channels=(32, 64), layers_per_block=1, norm_num_groups=8,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=64, attention_head_dim=8, addition_embed_type="text_time", addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=6 * 8 + 32,
+    )  # fmt: skip
+    pipe = StableDiffusionXLPipeline(
+        vae=_vae(), text_encoder=CLIPTextModel(text), text_encoder_2=CLIPTextModelWithProjection(text),
+        tokenizer=tokenizer, tokenizer_2=tokenizer, unet=unet, add_watermarker=False,
+        scheduler=EulerDiscreteScheduler(beta_schedule="scaled_linear", steps_offset=1),
+    )  # fmt: skip
+    pipe.save_pretrained(folder)
+    return folder
+
+
 def spoil(folder: Path) -> None:
     """Make the VAE of a saved pipeline give NaN."""
     from safetensors.torch import load_file, save_file
@@ -42,6 +65,14 @@ def spoil(folder: Path) -> None:
     weights: dict[str, Any] = load_file(file)
     name = next(name for name in weights if name.startswith("decoder.conv_out"))
     save_file({**weights, name: torch.full_like(weights[name], float("nan"))}, file, metadata={"format": "pt"})
+
+
+def _text_config(tokenizer: CLIPTokenizer) -> CLIPTextConfig:
+    return CLIPTextConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        projection_dim=32, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
 
 
 def _vae() -> AutoencoderKL:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import redis
-from kombu import pools
+from kombu import Exchange, Queue, pools
 
 from storage import keys
 from storage.blobs import FolderStore
@@ -80,7 +80,8 @@ class Desk:
         beat = self.beat(node)
         if token:
             self.redis.set(keys.token_key(message.job, message.chunk, message.attempt), 1, ex=600)
-        queue = keys.worker_queue(node, beat.boot)
+        name = keys.worker_queue(node, beat.boot)
+        queue = Queue(name, Exchange(""), routing_key=name)
         body = {"message": message.model_dump(mode="json")}
         self.app.send_task(RENDER, kwargs=body, queue=queue, priority=priority, retry=False)
 

@@ -1,5 +1,6 @@
 """`farm-worker`: the command line of a host that renders."""
 
+import logging
 import sys
 from typing import Any
 
@@ -7,11 +8,13 @@ import click
 
 from storage import logs
 from storage.blobs import open_store
-from storage.errors import FarmError, UserError
+from storage.errors import FarmError, StoreAway, UserError
 from storage.settings import load_settings
 from worker.devices import core_count, find_cards, host_name, plan_nodes
 from worker.node import need_broker
 from worker.supervisor import Supervisor
+
+log = logging.getLogger("worker.cli")
 
 
 class _Group(click.Group):
@@ -41,8 +44,12 @@ def start(devices: str, name: str | None) -> None:
     """
     settings = load_settings()
     need_broker(settings)
-    open_store(settings.store_address, endpoint=settings.s3_endpoint, region=settings.s3_region)  # a bad address: now
+    store = open_store(settings.store_address, endpoint=settings.s3_endpoint, region=settings.s3_region)
     logs.configure(settings.log_level)
+    try:
+        store.check(create=False)
+    except StoreAway as error:  # the parts of a farm may come up in any order
+        log.warning("the workers will wait for the store", extra={"reason": error})
     plans = plan_nodes(
         devices, host=host_name(name), cards=find_cards(), cores=core_count(), threads=settings.cpu_threads
     )

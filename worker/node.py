@@ -54,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"farm-worker: {error}\n")
         return 2
     logs.configure(settings.log_level)
+    logging.getLogger("celery.worker.request").addFilter(_one_line)
     if options.lifeline is not None:
         threading.Thread(target=_hold, args=(options.lifeline,), name="lifeline", daemon=True).start()
     if has_rival(broker_url, options.node, watch_s=max(_WATCH_S, 3.2 * settings.beat_s)):
@@ -106,7 +107,8 @@ def _serve(broker_url: str, node: str) -> int:
     app = make_app(broker_url, role="worker")
     app.conf.update(
         imports=("worker.child.tasks",),
-        task_queues=[Queue(queue, Exchange(queue), routing_key=queue, expires=QUEUE_TTL_S)],
+        # The nameless exchange needs no table of bindings, which a Redis that lost its memory would lack.
+        task_queues=[Queue(queue, Exchange(""), routing_key=queue, expires=QUEUE_TTL_S)],
     )
     worker = app.Worker(
         hostname=celery_name(node), queues=[queue], loglevel="WARNING", quiet=True, optimization="fair",
@@ -123,6 +125,12 @@ def _serve(broker_url: str, node: str) -> int:
     worker.start()
     log.info("node ends", extra={"node": node, "boot": boot})
     return int(worker.exitcode or 0)
+
+
+def _one_line(record: logging.LogRecord) -> bool:
+    """A dead child is an event and no bug of ours: its traceback shows Celery's insides only."""
+    record.exc_info = record.exc_text = None
+    return True
 
 
 def _hold(lifeline: int) -> None:

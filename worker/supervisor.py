@@ -98,6 +98,7 @@ class Supervisor:
                 command,
                 env=own_environment(os.environ, node.plan),
                 stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,  # Celery's greetings; logs go to stderr
                 pass_fds=[theirs],
                 start_new_session=True,
             )

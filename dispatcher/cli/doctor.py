@@ -74,6 +74,7 @@ def _workers(farm: Farm) -> str:
 
 
 def _disk(farm: Farm) -> str:
-    free = shutil.disk_usage(farm.settings.home).free
+    home = farm.settings.home
+    free = shutil.disk_usage(next(folder for folder in (home, *home.parents) if folder.exists())).free
     warning = "; little for a bulk job" if free < MIN_FREE_BYTES else ""
-    return f"{free / 2**30:.1f} GiB free at {farm.settings.home}{warning}"
+    return f"{free / 2**30:.1f} GiB free at {home}{warning}"

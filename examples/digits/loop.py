@@ -16,6 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from . import crew
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -37,7 +39,7 @@ class Stage:
 
     name: str
     steps: int
-    batch: int
+    batch: int  # per process
     peak: float  # learning rate after the warm-up
     ema: float  # share of the old average kept per step
     seed: int
@@ -93,7 +95,12 @@ class Training:
         print(f"{self.stage.name} goes on at step {self.step}", flush=True)
 
     def save(self) -> None:
-        """Write beside the file and rename, so that a kill leaves the old one whole."""
+        """Write beside the file and rename, so that a kill leaves the old one whole.
+
+        All processes hold the same weights: the first one writes.
+        """
+        if crew.rank():
+            return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self.path.with_suffix(".new")
         state = {"modules": self.modules.state_dict(), "optimizer": self.optimizer.state_dict()}
@@ -104,9 +111,10 @@ class Training:
         """One step; gives its loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.stage.rate(self.step)
-        loss = loss_of(Draw.of(self.stage.seed, self.step))
+        loss = loss_of(Draw.of(self.stage.seed + crew.rank(), self.step))
         self.optimizer.zero_grad()
         loss.backward()
+        crew.share_gradients(self.parameters)
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimizer.step()
         self.average.update(self.step)
@@ -127,10 +135,12 @@ class Progress:
         """Note a loss; print if it is time or the stage is over."""
         self.losses.append(loss)
         now_s, stage = time.monotonic(), self.stage
-        if now_s - self.told_s < self.EVERY_S and step < stage.steps:
+        early = now_s - self.told_s < self.EVERY_S and step < stage.steps
+        if early or crew.rank():
             return
-        rate = (step - self.told_step) * stage.batch / max(now_s - self.told_s, 1e-9)
-        left_s = int((stage.steps - step) * stage.batch / rate)
+        together = stage.batch * crew.size()
+        rate = (step - self.told_step) * together / max(now_s - self.told_s, 1e-9)
+        left_s = int((stage.steps - step) * together / rate)
         mean = sum(self.losses) / len(self.losses)
         print(
             f"{stage.name} {step}/{stage.steps}  loss {mean:.4f}  {rate:.0f} samples/s"
@@ -155,6 +165,7 @@ def train(modules: nn.ModuleDict, loss_of: Callable[[Draw], Tensor], *, stage: S
     modules.train()
     training = Training(modules, stage=stage, folder=folder)
     training.load()
+    crew.wait()  # or the first could save before the last has loaded
     progress, saved_s = Progress(stage, training.step), time.monotonic()
     while training.step < stage.steps:
         loss = training.advance(loss_of)

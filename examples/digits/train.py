@@ -2,7 +2,11 @@
 
     python -m examples.digits.train
 
-Run it from the repository's root. The VAE comes first and encodes a pool of pictures;
+Run it from the repository's root, or as a crew of two processes (crew.py):
+
+    torchrun --nproc-per-node 2 -m examples.digits.train --threads 1
+
+The VAE comes first and encodes a pool of pictures;
 then the text encoder, the UNet on pool and words, and the VAE's decoder once more with
 its encoder frozen. Killed at any time, the same command goes on from its checkpoint.
 """
@@ -16,6 +20,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from . import crew
 from .data import Scans, load_scans, pictures
 from .loop import Draw, Stage, train
 from .model import assemble, build_scheduler, build_text_encoder, build_tokenizer, build_unet, build_vae, save
@@ -95,7 +100,8 @@ def fill_pool(vae: AutoencoderKL, scans: Scans, *, count: int, seed: int, path: 
         means.append(latents.mean)
         deviations.append(latents.std)
     pool = {"mean": torch.cat(means), "std": torch.cat(deviations)}
-    torch.save(pool, path)
+    if not crew.rank():
+        torch.save(pool, path)
     return pool["mean"], pool["std"]
 
 
@@ -168,23 +174,24 @@ def run(options: argparse.Namespace) -> None:
     text_encoder = build_text_encoder(tokenizer)
     folder: Path = options.work
     folder.mkdir(parents=True, exist_ok=True)
+    vae_batch, unet_batch = options.vae_batch // crew.size(), options.unet_batch // crew.size()
     common = {"seed": options.seed, "save_every_s": options.save_every}
 
-    stage = Stage(name="vae", steps=options.vae_steps, batch=options.vae_batch, peak=3e-3, ema=0.99, **common)
+    stage = Stage(name="vae", steps=options.vae_steps, batch=vae_batch, peak=3e-3, ema=0.99, **common)
     train_vae(vae, scans, stage=stage, folder=folder)
     mean, std = fill_pool(vae, scans, count=options.pool, seed=options.seed, path=folder / "pool.pt")
     pool = standardise(vae, mean, std)
 
-    stage = Stage(name="text", steps=options.text_steps, batch=options.unet_batch, peak=2e-3, ema=0.99, **common)
+    stage = Stage(name="text", steps=options.text_steps, batch=unet_batch, peak=2e-3, ema=0.99, **common)
     train_text(text_encoder, tokenizer, stage=stage, folder=folder)
-    stage = Stage(name="unet", steps=options.unet_steps, batch=options.unet_batch, peak=1.6e-3, ema=0.998, **common)
+    stage = Stage(name="unet", steps=options.unet_steps, batch=unet_batch, peak=1.6e-3, ema=0.998, **common)
     train_unet(unet, (tokenizer, text_encoder), pool, stage=stage, folder=folder)
-    stage = Stage(name="decoder", steps=options.decoder_steps, batch=options.vae_batch, peak=2e-3, ema=0.99, **common)
+    stage = Stage(name="decoder", steps=options.decoder_steps, batch=vae_batch, peak=2e-3, ema=0.99, **common)
     train_decoder(vae, scans, stage=stage, folder=folder)
 
     pipeline = assemble(vae=vae, tokenizer=tokenizer, unet=unet, text_encoder=text_encoder)
-    size = save(pipeline, options.out)
-    print(f"{options.out}: {size / 1e6:.2f} MB", flush=True)
+    if not crew.rank():
+        print(f"{options.out}: {save(pipeline, options.out) / 1e6:.2f} MB", flush=True)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -212,7 +219,9 @@ def main() -> None:
     options = parse()
     torch.set_num_threads(options.threads)
     start_s = time.monotonic()
+    crew.join()
     run(options)
+    crew.leave()
     print(f"{(time.monotonic() - start_s) / 60:.1f} minutes", flush=True)
 
 

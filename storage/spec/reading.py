@@ -165,7 +165,8 @@ def _path(loc: Sequence[int | str], raw: object, *, missing: bool, bare: bool) -
             path, place = f"{path}[{part}]", place[part]
         elif isinstance(place, dict) and (part in place or (missing and depth == len(loc) - 1)):
             path, place = f"{path}.{part}", place.get(part)
-    path = path or f".{loc[-1] if loc else 'the file'}"
+    if bare and not path:
+        path = f".{loc[-1] if loc else 'the file'}"
     return path.removeprefix(".") if bare else path
 
 

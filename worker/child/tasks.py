@@ -34,6 +34,7 @@ NODE_VARIABLE: Final = "SEEDFARM_NODE"
 BOOT_VARIABLE: Final = "SEEDFARM_BOOT"
 THREADS_VARIABLE: Final = "OMP_NUM_THREADS"
 STOP_SIGNAL: Final = signal.SIGUSR2  # not SIGTERM: Celery's pool ends children with that one
+DEVICE_LOST: Final = 70  # exit code
 _BROKEN_START_S: Final = 5  # between two tries of a child that cannot start
 
 
@@ -89,13 +90,18 @@ def render(task: Any, *, message: Any) -> None:
         log.info("chunk dropped", extra=names)
         return
     log.info("chunk taken", extra={**names, "kind": chunk.kind})
+    run = Run(chunk, child.tools, task_id=task.request.id)
     try:
-        manifest = Run(chunk, child.tools, task_id=task.request.id).execute()
+        manifest = run.execute()
     except Exception:
         log.exception("run broken", extra=names)  # no manifest: the farm will offer the chunk again
         return
     if manifest is not None:
         child.link.send_record(manifest)
+    if run.device_lost:
+        log.error("device lost, starting afresh", extra=names)
+        child.link.close()
+        os._exit(DEVICE_LOST)
 
 
 RENDER_TASK = shared_task(bind=True, name=RENDER)(render)

@@ -4,6 +4,7 @@ import copy
 import os
 import platform
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -33,7 +34,10 @@ class DiffusionRenderer:
         self.device = _device(self._torch_device)
         self._pipelines = Pipelines(settings.resident_pipelines, self._torch_device)
         self._hashes = Hashes(settings.home / "model-hashes.json")
+        self._folders: dict[str, Path] = {}
         self._current: Resident | None = None
+        diffusers.utils.logging.disable_progress_bar()
+        transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         diffusers.utils.logging.set_verbosity_error()
         transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 
@@ -62,7 +66,7 @@ class DiffusionRenderer:
 
     def resolve(self, source: str) -> ModelEntry:
         """See `Renderer.resolve`."""
-        folder = find_folder(source)
+        folder = self._folders[source] = find_folder(source)
         kind = family(folder, source)
         width, height = native_size(folder, source)
         digest = self._hashes.digest_of(folder, model_files(folder, source))
@@ -72,7 +76,8 @@ class DiffusionRenderer:
         """See `Renderer.load`."""
         _apply(plan)
         self._current = None  # the last reference to what may have to leave
-        self._current = self._pipelines.get(find_folder(source), source=source, digest=digest, dtype=plan.dtype)
+        folder = self._folders.get(source) or find_folder(source)
+        self._current = self._pipelines.get(folder, source=source, digest=digest, dtype=plan.dtype)
 
     @torch.inference_mode()
     def render(self, recipes: Sequence[Recipe], *, plan: Plan, watch: Watch) -> list[Image.Image | Flaw]:

@@ -48,6 +48,7 @@ class Run:
         self._task_id = task_id
         self._models: dict[str, ModelEntry] = dict(message.models)
         self._loaded: str | None = None  # name of the model in the job file
+        self.device_lost = False  # after such an error every further call fails, until the process is a new one
         self._done = Finishing(tools, prefix=self._prefix, patience=self._patience)
 
     def execute(self) -> str | None:
@@ -84,6 +85,7 @@ class Run:
             raise
         except Exception as error:  # a bug, or a library's: it must not take the worker along
             log.exception("chunk failed", extra=self._names())
+            self._tools.uploads.finish()  # what was drawn before may still be made
             self._done.fail(self._left(), Flaw(*_classify(error)))
         return None
 
@@ -161,6 +163,9 @@ class Run:
         log.warning("batch failed", extra={**self._names(), "images": len(batch.images), "reason": problem.detail})
         if len(batch.images) == 1 or problem.reason != "error":
             self._done.fail([wanted.number for wanted in batch.images], problem)
+            self.device_lost = problem.reason == "device_error"
+            if self.device_lost:
+                raise StopRendering
             return
         for alone in batch.alone():
             if self._tools.level.must_stop(self._message.job):
@@ -175,7 +180,8 @@ class Run:
             self._seconds.spent[phase] += time.monotonic() - begun
 
     def _left(self) -> list[int]:
-        return [number for number in Numbers.from_json(self._message.ranges) if number not in self._done.numbers]
+        settled = self._done.numbers
+        return [number for number in Numbers.from_json(self._message.ranges) if number not in settled]
 
     def _store_manifest(self, fatal: str | None) -> str:
         message, images, failed = self._message, self._done.images, self._done.failed

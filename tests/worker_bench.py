@@ -1,0 +1,66 @@
+"""One run of a chunk without processes or a broker, for tests of what runs store."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from storage import keys
+from storage.blobs import FolderStore
+from storage.errors import StoreAway
+from storage.messages import ChunkMessage, Manifest
+from storage.settings import Settings
+from storage.spec import JobFile, Spec, canonical, freeze
+from worker.child.level import Level
+from worker.fake import FakeRenderer
+from worker.renderer import Renderer
+from worker.runs import Run, Tools
+from worker.runs.specs import Specs
+from worker.runs.uploads import Uploads
+from worker_desk import PLAN
+
+
+class AwayStore(FolderStore):
+    """A folder that is away for some puts."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.away = 0
+        self.asked = threading.Event()
+
+    def put(self, key: str, data: bytes, *, content_type: str = "application/octet-stream") -> None:
+        if self.away > 0:
+            self.away -= 1
+            self.asked.set()
+            raise StoreAway(self.address, "a test")
+        super().put(key, data, content_type=content_type)
+
+
+class Bench:
+    """A store, a spec, a fake model and the tools of a child."""
+
+    def __init__(self, folder: Path, renderer: Renderer | None = None) -> None:
+        self.folder = folder
+        self.store = AwayStore(folder / "store")
+        self.store.check()
+        self.renderer: Renderer = renderer or FakeRenderer(Settings(home=folder, resident_pipelines=2))
+        self.spec: Spec
+        self.tools = Tools(
+            renderer=self.renderer, store=self.store, specs=Specs(self.store), uploads=Uploads(2), level=Level(),
+            node="n-cpu", boot="b",
+        )  # fmt: skip
+
+    def freeze(self, **entries: Any) -> ChunkMessage:
+        """A message for all images of a new job on the model `model`."""
+        entries = {"model": "model", "prompt": "a fox", "steps": 2, "axes": {"seed": {"count": 6}}, **entries}
+        self.spec = freeze(JobFile.model_validate(entries), base=self.folder, name="test", max_images=1000)
+        self.store.put(keys.spec_key("job"), canonical(self.spec.to_json()))
+        models = {name: self.renderer.resolve(source) for name, source in self.spec.models.items()}
+        return ChunkMessage(
+            kind="render", job="job", chunk=1, attempt=1, spec_hash=self.spec.hash, ranges=[[0, 6, 1]], plan=PLAN,
+            models=models,
+        )  # fmt: skip
+
+    def run(self, message: ChunkMessage) -> Manifest:
+        key = Run(message, self.tools).execute()
+        assert key is not None
+        return Manifest.model_validate_json(self.store.get(key))
