@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import redis
 from celery import Celery
@@ -43,7 +44,7 @@ class Broker:
         """Read the epoch and all heartbeats."""
         with self._answering():
             keys = [key.decode() for key in self._redis.scan_iter(match=WORKER_KEYS + "*", count=500)]
-            values: list[bytes | None] = self._redis.mget([EPOCH_KEY, *keys])
+            values: list[Any] = self._redis.mget([EPOCH_KEY, *keys])
         beats = [value for value in values[1:] if value is not None]
         return Reading(None if values[0] is None else values[0].decode(), parse_heartbeats(beats))
 

@@ -27,9 +27,7 @@ from storage.sql.tables import job as job_table
 from storage.states import ChunkState, ImageState, JobState
 
 log = logging.getLogger(__name__)
-_BLANK = dict.fromkeys(
-    ("key", "preview_key", "sha256", "pixel_sha256", "bytes", "render_s", "encode_s", "upload_s")
-)
+_BLANK = dict.fromkeys(("key", "preview_key", "sha256", "pixel_sha256", "bytes", "render_s", "encode_s", "upload_s"))
 PACE_MEMORY = 0.5  # weight of the newest chunk in a job's seconds per image
 
 

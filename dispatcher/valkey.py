@@ -69,7 +69,9 @@ def start_valkey(address: BrokerAddress, *, home: Path) -> Part:
     """
     folder = home / "broker"
     folder.mkdir(parents=True, exist_ok=True)
-    config = _CONFIG.format(port=address.port, password=address.password, folder=json.dumps(str(folder), ensure_ascii=False))
+    config = _CONFIG.format(
+        port=address.port, password=address.password, folder=json.dumps(str(folder), ensure_ascii=False)
+    )
     part = Part("broker", [_program(), "-"], home=home, env=dict(os.environ), stdin=config)
     deadline = time.monotonic() + START_S
     with redis.Redis.from_url(address.url, socket_timeout=1) as client:

@@ -29,7 +29,9 @@ def _os_user() -> str:
 class Settings(BaseSettings):
     """FARM_HOME, FARM_BROKER_URL and so on; units stand in the names."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True, allow_inf_nan=False)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True, allow_inf_nan=False
+    )
 
     home: Path = Field(default=Path("~/.seedfarm"), description="folder of all embedded state")
     broker_url: SecretStr | None = Field(

@@ -62,8 +62,12 @@ def job_files(draw: st.DrawFn, *, exclude: bool = True) -> dict[str, Any]:
     if exclude and lists:
         clause = st.dictionaries(st.sampled_from(sorted(lists)), st.integers(0, 3), min_size=1, max_size=2)
         picks = draw(st.lists(clause, max_size=2))
-        entries["exclude"] = [{key: lists[key][pick % len(lists[key])] for key, pick in clause.items()} for clause in picks]
-    return {key: value for key, value in {"model": "./m", "prompt": "a fox", **entries}.items() if not _bound(key, entries)}
+        entries["exclude"] = [
+            {key: lists[key][pick % len(lists[key])] for key, pick in clause.items()} for clause in picks
+        ]
+    return {
+        key: value for key, value in {"model": "./m", "prompt": "a fox", **entries}.items() if not _bound(key, entries)
+    }
 
 
 def _bound(key: str, entries: dict[str, Any]) -> bool:

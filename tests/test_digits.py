@@ -1,5 +1,6 @@
 """The bundled digits model and the code that trains it."""
 
+import os
 import random
 import subprocess
 import sys
@@ -17,29 +18,52 @@ pytestmark = [
 ]
 pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
 
-from examples.digits import loop, train, words  # noqa: E402
+from examples.digits import loop, text, train, words  # noqa: E402
 from examples.digits.data import load_scans  # noqa: E402
 from examples.digits.reader import dressed, separate  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 MODEL = ROOT / "examples" / "digits" / "model"
-SHORT = ["--vae-steps=2", "--decoder-steps=2", "--vae-batch=4", "--unet-batch=8", "--pool=40", "--threads=1"]
+SHORT = "--vae-steps=2 --text-steps=2 --decoder-steps=2 --vae-batch=4 --unet-batch=8 --pool=40 --threads=1".split()
+CREW = ["torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", "--nproc-per-node=2"]
+# Two processes, each with data of its own: the mean gradient must reach both.
+CREW_SCRIPT = """
+import torch
+from torch import nn
+from examples.digits import crew
+
+crew.join()
+weight = nn.Parameter(torch.zeros(3))
+(weight * (crew.rank() + 1.0)).sum().backward()
+crew.share_gradients([weight])
+assert crew.size() == 2
+assert weight.grad.tolist() == [1.5] * 3
+crew.leave()
+"""
 
 
-def short_run(folder: Path, unet_steps: int) -> str:
-    command = [sys.executable, "-m", "examples.digits.train", *SHORT, f"--unet-steps={unet_steps}"]
-    command += [f"--work={folder / 'work'}", f"--out={folder / 'model'}"]
-    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+def test_a_short_run_makes_a_model_and_a_second_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    places = [f"--work={tmp_path / 'work'}", f"--out={tmp_path / 'model'}"]
+    command = [sys.executable, "-m", "examples.digits.train", *SHORT, *places, "--unet-steps=2"]
 
-
-def test_a_short_run_makes_a_model_and_a_second_goes_on(tmp_path: Path) -> None:
-    first = short_run(tmp_path, unet_steps=2)
-    second = short_run(tmp_path, unet_steps=4)
+    first = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    train.run(train.parse([*SHORT, *places, "--unet-steps=4"]))
+    second = capsys.readouterr().out
 
     assert "unet 2/2" in first
     assert "unet goes on at step 2" in second
     assert "unet 4/4" in second
     assert (tmp_path / "model" / "model_index.json").exists()
+
+
+def test_a_crew_shares_its_gradients(tmp_path: Path) -> None:
+    script = tmp_path / "crew_of_two.py"
+    script.write_text(CREW_SCRIPT)
+    paths = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+    done = subprocess.run([sys.executable, "-m", *CREW, script], env=paths, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_killed_stage_ends_where_an_unbroken_one_does(tmp_path: Path) -> None:
@@ -69,7 +93,7 @@ def test_a_killed_stage_ends_where_an_unbroken_one_does(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("style", "text"),
+    ("style", "said"),
     [
         pytest.param(
             words.Style(digit=7, ink="red", ground="white", size="big", stroke="thick", tilt="tilted left"),
@@ -79,15 +103,15 @@ def test_a_killed_stage_ends_where_an_unbroken_one_does(tmp_path: Path) -> None:
         pytest.param(words.Style(digit=8, ink="", ground=""), "an eight", id="digit alone"),
     ],
 )
-def test_a_style_is_said_in_plain_words(style: words.Style, text: str) -> None:
-    assert words.phrase(style) == text
+def test_a_style_is_said_in_plain_words(style: words.Style, said: str) -> None:
+    assert words.phrase(style) == said
 
 
 def test_every_caption_names_its_digit_or_is_empty() -> None:
     rng = random.Random(0)
     style = words.Style(digit=3, ink="red", ground="white")
 
-    captions = {train.caption(style, rng) for _ in range(500)}
+    captions = {text.caption(text.heard(style, rng), rng) for _ in range(500)}
 
     assert "" in captions
     assert all(set(caption.split()) & {"three", "3"} for caption in captions - {""})

@@ -118,6 +118,20 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(make_desk: Callable[.
     assert all(after[number].key == row.key for number, row in before.items()), "what was made is not made again"
 
 
+def test_a_second_ctrl_c_stops_at_once(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk(seconds_per_step=2.0)
+    running = desk.start_farm("run", str(desk.write_job(steps=50)), "--plain")
+    wait_until(lambda: desk.part_pid("workers"), what="the workers")
+    parts = [desk.part_pid(part) for part in ("broker", "dispatcher", "workers")]
+
+    running.send_signal(signal.SIGINT)
+    wait_until(lambda: "stopping" in (running.stdout.readline() if running.stdout else ""), what="the first answer")
+    running.send_signal(signal.SIGINT)
+
+    assert running.wait(timeout=5) == 130
+    assert not [pid for pid in parts if pid is not None and is_alive(pid)]
+
+
 def test_a_killed_command_leaves_orphans_that_the_next_one_ends(make_desk: Callable[..., Desk]) -> None:
     desk = make_desk(seconds_per_step=0.05, FARM_CHUNK_S="1", FARM_SILENCE_S="3")
     file = desk.write_job()

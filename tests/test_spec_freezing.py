@@ -1,3 +1,4 @@
+# ruff: noqa: E501, PT017  # a table of cases reads best with one case a line
 """From a checked job file to a frozen spec: files read, values checked, contradictions refused."""
 
 import time
@@ -7,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from spec_files import PLAIN, frozen, frozen_file
 
+from spec_files import PLAIN, frozen, frozen_file
 from storage.errors import InvalidSpec, UnreadableFile, UserError
 from storage.spec import Job
 
@@ -19,13 +20,23 @@ FAULTS = [
         "scheduler.use_karas_sigmas = True: unknown option of euler; did you mean 'use_karras_sigmas'?",
         id="option",
     ),
-    pytest.param({"scheduler": {"name": "euler", "sigma_min": float("nan")}}, "sigma_min = nan: must be a finite", id="nan"),
+    pytest.param(
+        {"scheduler": {"name": "euler", "sigma_min": float("nan")}}, "sigma_min = nan: must be a finite", id="nan"
+    ),
     pytest.param({"scheduler": {"name": "euler", "sigma_min": [1]}}, "scheduler.sigma_min = [1]: must be a", id="list"),
-    pytest.param({"axes": {"scheduler": ["ddim", "x"]}}, "axes.scheduler[1] = 'x': unknown scheduler", id="axis of them"),
-    pytest.param({"axes": {"seed": {"count": 10**12}}}, "axes = 1000000000000: images in one job; the cap is", id="too many"),
+    pytest.param(
+        {"axes": {"scheduler": ["ddim", "x"]}}, "axes.scheduler[1] = 'x': unknown scheduler", id="axis of them"
+    ),
+    pytest.param(
+        {"axes": {"seed": {"count": 10**12}}}, "axes = 1000000000000: images in one job; the cap is", id="too many"
+    ),
     pytest.param({"axes": {"seed": {"start": -1, "count": 3}}}, "axes.seed = -1: must be at least 0", id="range below"),
-    pytest.param({"axes": {"seed": {"start": 2**63 - 2, "count": 3}}}, "must be below 9223372036854775808", id="range above"),
-    pytest.param({"axes": {"width": {"start": 64, "count": 2}}}, "axes.width = 65: must be divisible by 8", id="range off"),
+    pytest.param(
+        {"axes": {"seed": {"start": 2**63 - 2, "count": 3}}}, "must be below 9223372036854775808", id="range above"
+    ),
+    pytest.param(
+        {"axes": {"width": {"start": 64, "count": 2}}}, "axes.width = 65: must be divisible by 8", id="range off"
+    ),
     pytest.param({"axes": {"prompt": {"count": 2}}}, "axes.prompt = {'count': 2", id="range of texts"),
     pytest.param({"axes": {"steps": {"derive": 2}}}, "axes.steps = 2: only seeds can be derived", id="derived steps"),
     pytest.param(
@@ -34,14 +45,22 @@ FAULTS = [
         id="derived over what",
     ),
     pytest.param({"seed": 1, "axes": {"seed": [1]}}, "seed = 1: is also an axis; keep one of the two", id="twice"),
-    pytest.param({"axes": {"seed": [1]}, "zip": [{"seed": [1]}]}, "seed = 'two axes': must be bound once", id="two axes"),
-    pytest.param({"zip": [{"seed": [1, 2], "steps": [1]}]}, "zip[0] = {'seed': 2, 'steps': 1}: must hold", id="zip lengths"),
+    pytest.param(
+        {"axes": {"seed": [1]}, "zip": [{"seed": [1]}]}, "seed = 'two axes': must be bound once", id="two axes"
+    ),
+    pytest.param(
+        {"zip": [{"seed": [1, 2], "steps": [1]}]}, "zip[0] = {'seed': 2, 'steps': 1}: must hold", id="zip lengths"
+    ),
     pytest.param({"zip": [{}]}, "zip[0] = {}: must hold axes of one length", id="empty zip"),
     pytest.param({"exclude": [{"foo": 1}]}, "exclude[0].foo = 1: not an axis or label of this job", id="exclude what"),
     pytest.param({"exclude": [{}]}, "exclude[0] = {}: must name at least one axis", id="exclude nothing"),
-    pytest.param({"axes": {"seed": [1, 2]}, "exclude": [{"seed": []}]}, "exclude[0].seed = []: must not be", id="no values"),
+    pytest.param(
+        {"axes": {"seed": [1, 2]}, "exclude": [{"seed": []}]}, "exclude[0].seed = []: must not be", id="no values"
+    ),
     pytest.param({"axes": {"seed": [1]}, "exclude": [{"seed": 1}]}, "exclude: leaves none of 1 images", id="all of it"),
-    pytest.param({"axes": {"seed": [1]}, "exclude": [{"seed": "x"}]}, "exclude[0].seed = 'x': must be a whole", id="bad value"),
+    pytest.param(
+        {"axes": {"seed": [1]}, "exclude": [{"seed": "x"}]}, "exclude[0].seed = 'x': must be a whole", id="bad value"
+    ),
     pytest.param({"prompt": "\ud800"}, "prompt = '\\ud800': must be valid Unicode", id="half a surrogate pair"),
     pytest.param({"prompt": "a\0b"}, "prompt = 'a\\x00b': must not hold a NUL character", id="NUL"),
     pytest.param({"prompt": "é" * 40_000}, "must be at most 65536 bytes (it has 80000)", id="80 kB"),
@@ -60,7 +79,9 @@ def test_a_fault_names_the_key_the_value_and_the_rule(tmp_path: Path, entries: d
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize(("silent", "message"), [("model", "model: missing; give it"), ("prompt", "prompt: missing; give it")])
+@pytest.mark.parametrize(
+    ("silent", "message"), [("model", "model: missing; give it"), ("prompt", "prompt: missing; give it")]
+)
 def test_a_job_must_say_its_model_and_its_prompt(tmp_path: Path, silent: str, message: str) -> None:
     text = "\n".join(line for line in PLAIN.splitlines() if not line.startswith(silent))
 
@@ -70,18 +91,30 @@ def test_a_job_must_say_its_model_and_its_prompt(tmp_path: Path, silent: str, me
 
 TEMPLATES = [
     pytest.param("a {x} {y}", {"x": ["1"]}, "axes.prompt.template = 'a {x} {y}': values has no 'y'", id="missing"),
-    pytest.param("a {x}", {"x": ["1"], "y": ["1"]}, "axes.prompt.values.y = ['1']: the template has no {y}", id="unused"),
+    pytest.param(
+        "a {x}", {"x": ["1"], "y": ["1"]}, "axes.prompt.values.y = ['1']: the template has no {y}", id="unused"
+    ),
     pytest.param("a {x", {"x": ["1"]}, "axes.prompt.template = 'a {x': expected '}'", id="open brace"),
     pytest.param("a {}", {"x": ["1"]}, "must be a plain name; write {{ and }}", id="no name"),
     pytest.param("a {x.real}", {"x": ["1"]}, "{x.real} must be a plain name", id="attribute"),
     pytest.param("a {x:5}", {"x": ["1"]}, "{x} must be a plain name", id="format"),
     pytest.param("a {x}", {"x": []}, "axes.prompt.values.x = []: must not be empty", id="empty"),
-    pytest.param("a {x}", {"x": [True]}, "axes.prompt.values.x[0] = True: must be text; put it in quotes", id="boolean"),
-    pytest.param("a {x}", {"x": ["a\0", "longer"]}, "axes.prompt.values.x[0] = 'a\\x00': must not hold a NUL", id="NUL"),
-    pytest.param("a {x}", {"x": ["\ud800", "long"]}, "axes.prompt.values.x[0] = '\\ud800': must be valid", id="surrogate"),
+    pytest.param(
+        "a {x}", {"x": [True]}, "axes.prompt.values.x[0] = True: must be text; put it in quotes", id="boolean"
+    ),
+    pytest.param(
+        "a {x}", {"x": ["a\0", "longer"]}, "axes.prompt.values.x[0] = 'a\\x00': must not hold a NUL", id="NUL"
+    ),
+    pytest.param(
+        "a {x}", {"x": ["\ud800", "long"]}, "axes.prompt.values.x[0] = '\\ud800': must be valid", id="surrogate"
+    ),
     pytest.param("{x}{x}", {"x": ["é" * 20_000, "a" * 30_000]}, "must be at most 65536 bytes", id="longest by bytes"),
-    pytest.param("{seed}", {"seed": ["1"]}, "label seed = 'seed': must differ from recipe keys", id="recipe key as label"),
-    pytest.param("{number}", {"number": ["1"]}, "label number = 'number': must differ", id="word of file names as label"),
+    pytest.param(
+        "{seed}", {"seed": ["1"]}, "label seed = 'seed': must differ from recipe keys", id="recipe key as label"
+    ),
+    pytest.param(
+        "{number}", {"number": ["1"]}, "label number = 'number': must differ", id="word of file names as label"
+    ),
 ]
 
 
@@ -107,11 +140,17 @@ def test_a_seed_beside_derived_seeds_is_their_base_even_in_a_zip(tmp_path: Path)
 
 
 TABLES = [
-    pytest.param("t.csv", "p,s\na,1\n", {"prompt": "q"}, "rows.bind.prompt = 'q': no such column in t.csv", id="column"),
-    pytest.param("t.csv", "p,s\na,1\nb,x\n", {"prompt": "p", "seed": "s"}, "t.csv row 2, s = 'x': must be a whole", id="cell"),
+    pytest.param(
+        "t.csv", "p,s\na,1\n", {"prompt": "q"}, "rows.bind.prompt = 'q': no such column in t.csv", id="column"
+    ),
+    pytest.param(
+        "t.csv", "p,s\na,1\nb,x\n", {"prompt": "p", "seed": "s"}, "t.csv row 2, s = 'x': must be a whole", id="cell"
+    ),
     pytest.param("t.csv", "p,s\na,\n", {"seed": "s"}, "t.csv row 1, s = '': must be a whole number", id="empty cell"),
     pytest.param("t.csv", "p,s\na\n", {"seed": "s"}, "t.csv row 1, s: must be a whole number", id="short row"),
-    pytest.param("t.csv", "p,s\na,b,c\n", {"prompt": "nope"}, "row 1: has more cells than the 2 columns", id="long row"),
+    pytest.param(
+        "t.csv", "p,s\na,b,c\n", {"prompt": "nope"}, "row 1: has more cells than the 2 columns", id="long row"
+    ),
     pytest.param("t.csv", "p,p\na,b\n", {"prompt": "p"}, "has two columns of one name: p, p", id="column twice"),
     pytest.param("t.csv", 'p\n"a\n', {"prompt": "p"}, "not a table: unexpected end of data", id="open quote"),
     pytest.param("t.csv", "p\n", {"prompt": "p"}, "rows.file = 't.csv': holds no rows", id="no rows"),
@@ -144,7 +183,9 @@ def test_a_bad_table_names_its_row(
     ("labels", "message"),
     [
         pytest.param(["group", "group"], "rows.labels[0] = 'group': given twice", id="twice"),
-        pytest.param(["grup"], "rows.labels[0] = 'grup': no such column in t.jsonl; did you mean 'group'?", id="unknown"),
+        pytest.param(
+            ["grup"], "rows.labels[0] = 'grup': no such column in t.jsonl; did you mean 'group'?", id="unknown"
+        ),
         pytest.param(["seed"], "label seed", id="recipe key"),
         pytest.param(["bad"], "t.jsonl row 1, bad", id="half a surrogate pair"),
     ],
@@ -203,7 +244,9 @@ def test_a_prompt_is_kept_to_the_letter(tmp_path: Path, prompt: str) -> None:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(words=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8), min_size=1, max_size=4))
+@given(
+    words=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8), min_size=1, max_size=4)
+)
 def test_a_template_gives_every_text_with_its_label(tmp_path: Path, words: list[str]) -> None:
     axis = {"template": "a {{b}} {x}", "values": {"x": words}}
 

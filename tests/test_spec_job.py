@@ -1,3 +1,4 @@
+# ruff: noqa: E501, PT017  # a table of cases reads best with one case a line
 """A job is its product: counted, indexed and walked in render order without being listed."""
 
 import itertools
@@ -11,8 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from spec_files import FACTS, frozen, job_files
 
+from spec_files import FACTS, frozen, job_files
 from storage.schedulers import SCHEDULERS
 from storage.spec import Job, JobFile, Numbers, Place, Spec, batch_key, canonical, digest, freeze
 from storage.spec.dimension import Derived
@@ -149,7 +150,9 @@ def test_ten_million_images_cost_nothing(tmp_path: Path) -> None:
     axes = {"prompt": ["a", "b"], "scheduler": ["ddim", "euler"], "seed": {"count": 2_500_000}}
     began = time.perf_counter()
 
-    job = Job(frozen(tmp_path, axes=axes, exclude=[{"prompt": "a", "seed": [1, 2, 10**7]}, {"scheduler": "euler", "seed": 2}]))
+    job = Job(
+        frozen(tmp_path, axes=axes, exclude=[{"prompt": "a", "seed": [1, 2, 10**7]}, {"scheduler": "euler", "seed": 2}])
+    )
 
     assert (len(job), job.images) == (10_000_000, 10_000_000 - 5)
     assert job[9_999_999] is not None
@@ -177,8 +180,12 @@ def recipe(folder: Path, **entries: Any) -> dict[str, Any]:
 # If one of these changes, every catalog written before loses its images: raise RECIPE_SCHEMA instead.
 GOLDEN = [
     pytest.param({}, "e0485a2b573250b2", id="plain"),
-    pytest.param({"prompt": "🦊\n", "negative_prompt": "", "seed": 2**63 - 1, "guidance_scale": 3}, "41e6037f53443da0", id="odd"),
-    pytest.param({"scheduler": "dpmpp_2m_karras", "width": 64, "height": 512, "steps": 7}, "ac5113a6a1a69abe", id="scheduler"),
+    pytest.param(
+        {"prompt": "🦊\n", "negative_prompt": "", "seed": 2**63 - 1, "guidance_scale": 3}, "41e6037f53443da0", id="odd"
+    ),
+    pytest.param(
+        {"scheduler": "dpmpp_2m_karras", "width": 64, "height": 512, "steps": 7}, "ac5113a6a1a69abe", id="scheduler"
+    ),
 ]
 
 
@@ -192,7 +199,9 @@ def test_a_recipe_keeps_its_hash_for_ever(tmp_path: Path, entries: dict[str, Any
     [
         *(pytest.param(kind.name, alias, id=alias) for kind in SCHEDULERS.values() for alias in kind.aliases[:1]),
         pytest.param("dpmpp_2m_karras", {"name": "dpmpp_2m", "use_karras_sigmas": True}, id="preset spelled out"),
-        pytest.param({"name": "euler", "options": {"sigma_min": 0.1}}, {"name": "Euler", "sigma_min": 0.1}, id="nested"),
+        pytest.param(
+            {"name": "euler", "options": {"sigma_min": 0.1}}, {"name": "Euler", "sigma_min": 0.1}, id="nested"
+        ),
     ],
 )
 def test_two_names_of_one_scheduler_give_one_recipe(tmp_path: Path, one: Any, other: Any) -> None:
@@ -214,7 +223,9 @@ def test_numbers_keep_their_order_through_json(numbers: list[int]) -> None:
 
     assert list(again) == list(packed) == numbers
     assert len(again) == len(numbers)
-    assert Counter(numbers).keys() == {number for number in range(31) if number in again} | {n for n in numbers if n > 30}
+    assert Counter(numbers).keys() == {number for number in range(31) if number in again} | {
+        n for n in numbers if n > 30
+    }
 
 
 @given(start=st.integers(0, 10**9), step=st.integers(1, 10**6), rows=st.integers(1, 5), width=st.integers(2, 50))

@@ -1,3 +1,4 @@
+# ruff: noqa: E501, PT017  # a table of cases reads best with one case a line
 """A job file from its bytes: every fault gives one clear line in the file's own key paths, and never a traceback."""
 
 from pathlib import Path
@@ -5,8 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from spec_files import PLAIN, frozen_file
 
+from spec_files import PLAIN, frozen_file
 from storage.errors import InvalidSpec, UnreadableFile, UserError, shorten
 from storage.spec import Job
 from storage.spec.fields import FIELDS
@@ -20,7 +21,9 @@ FAULTS = [
     pytest.param("steps: 3.0", "steps = 3.0: must be a whole number", id="float for a whole number"),
     pytest.param("steps: 0", "steps = 0: must be at least 1", id="below the range"),
     pytest.param("steps: 1001", "steps = 1001: must be at most 1000", id="above the range"),
-    pytest.param("seed: 9223372036854775808", "seed = 9223372036854775808: must be below 9223372036854775808", id="seed"),
+    pytest.param(
+        "seed: 9223372036854775808", "seed = 9223372036854775808: must be below 9223372036854775808", id="seed"
+    ),
     pytest.param("seed: 0x" + "f" * 6000, "seed = a number of thousands of digits: must be below", id="giant number"),
     pytest.param("guidance_scale: .nan", "guidance_scale = nan: must be a finite number", id="nan"),
     pytest.param("guidance_scale: .inf", "guidance_scale = inf: must be", id="infinity"),
@@ -34,9 +37,13 @@ FAULTS = [
     pytest.param("axes: {seed: []}", "axes.seed = []: must not be empty", id="empty axis"),
     pytest.param("axes: {sed: [1]}", "axes.sed = 'sed': unknown axis; did you mean 'seed'?", id="unknown axis"),
     pytest.param("axes: {seed: [1, x]}", "axes.seed[1] = 'x': must be a whole number", id="bad axis value"),
-    pytest.param("axes: {seed: {cout: 3}}", "axes.seed = {'cout': 3}: must be a list, or a mapping", id="no form of axis"),
+    pytest.param(
+        "axes: {seed: {cout: 3}}", "axes.seed = {'cout': 3}: must be a list, or a mapping", id="no form of axis"
+    ),
     pytest.param("axes: {seed: {cout: 3}}", "did you mean 'count'?", id="nearest form of axis"),
-    pytest.param("axes: {seed: {count: 3, strat: 1}}", "axes.seed.strat = 1: unknown key; did you mean 'start'?", id="range"),
+    pytest.param(
+        "axes: {seed: {count: 3, strat: 1}}", "axes.seed.strat = 1: unknown key; did you mean 'start'?", id="range"
+    ),
     pytest.param("axes: {seed: {derive: 2, over: 3}}", "axes.seed.over = 3: must be a list", id="path inside a form"),
     pytest.param("zip: [{seed: {derive: 2, over: 3}}]", "zip[0].seed.over = 3: must be a list", id="path inside a zip"),
     pytest.param("axes: {seed: {start: 3}}", "axes.seed.count: missing; it must be given", id="missing key of a form"),
@@ -70,13 +77,19 @@ def test_a_fault_names_the_key_the_value_and_the_rule(tmp_path: Path, lines: str
         pytest.param("3\n", "must hold a mapping of keys, not a int", id="number"),
         pytest.param(b"\xff\xfe\x00", "is not UTF-8 text (byte 0)", id="not UTF-8"),
         pytest.param("model: ./m\na: [\n", "line 3, column 1: not YAML:", id="syntax"),
-        pytest.param("model: ./m\nsteps: 3\nsteps: 4\n", "line 3, column 1: not YAML: key 'steps' given twice", id="twice"),
-        pytest.param("axes:\n  seed: [1]\n  seed: [2]\n", "line 3, column 3: not YAML: key 'seed' given twice", id="deeper"),
+        pytest.param(
+            "model: ./m\nsteps: 3\nsteps: 4\n", "line 3, column 1: not YAML: key 'steps' given twice", id="twice"
+        ),
+        pytest.param(
+            "axes:\n  seed: [1]\n  seed: [2]\n", "line 3, column 3: not YAML: key 'seed' given twice", id="deeper"
+        ),
         pytest.param("seed: " + "9" * 5000, "not YAML: Exceeds the limit", id="too many digits"),
         pytest.param("name: 2024-13-45", "not YAML: month must be in 1..12", id="no date"),
         pytest.param("? [1]\n: 2\n", "not YAML: found unhashable key", id="list as key"),
         pytest.param("prompt: *nope\n", "not YAML: found undefined alias 'nope'", id="undefined alias"),
-        pytest.param("a: !!python/object:os.system {}\n", "not YAML: could not determine a constructor", id="python tag"),
+        pytest.param(
+            "a: !!python/object:os.system {}\n", "not YAML: could not determine a constructor", id="python tag"
+        ),
         pytest.param("[" * 3000, "not YAML: maximum recursion depth exceeded", id="deep"),
     ],
 )
@@ -153,7 +166,8 @@ def test_every_recipe_key_may_stand_in_a_job_file() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [pytest.param(16**6000, id="giant"), pytest.param("x" * 10**6, id="long"), pytest.param([[[[[1]]]]], id="deep")]
+    "value",
+    [pytest.param(16**6000, id="giant"), pytest.param("x" * 10**6, id="long"), pytest.param([[[[[1]]]]], id="deep")],
 )
 def test_any_value_is_shown_on_one_short_line(value: object) -> None:
     shown = shorten(value)
@@ -162,14 +176,17 @@ def test_any_value_is_shown_on_one_short_line(value: object) -> None:
 
 
 _keys = st.sampled_from(["model", "prompt", "axes", "zip", "rows", "exclude", "seed", "scheduler", "steps", "plan"])
-_inner = st.sampled_from(["count", "derive", "over", "template", "values", "file", "name", "bind", "labels", "seed", "x"])
+_inner = st.sampled_from(
+    ["count", "derive", "over", "template", "values", "file", "name", "bind", "labels", "seed", "x"]
+)
 _scalars = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=3) | st.dates()
 )
 _trees = st.recursive(
     _scalars,
-    lambda deeper: st.lists(deeper, max_size=3)
-    | st.dictionaries(_inner | _keys | st.integers(0, 2), deeper, max_size=3),
+    lambda deeper: (
+        st.lists(deeper, max_size=3) | st.dictionaries(_inner | _keys | st.integers(0, 2), deeper, max_size=3)
+    ),
     max_leaves=8,
 )
 

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import redis
+from celery.exceptions import CPendingDeprecationWarning
 from celery.platforms import SecurityWarning
 from celery.signals import worker_shutting_down
 from kombu import Exchange, Queue
@@ -101,6 +102,7 @@ def _look(client: redis.Redis, node: str) -> tuple[str, str, int] | None:
 
 def _serve(broker_url: str, node: str) -> int:
     warnings.simplefilter("ignore", SecurityWarning)  # of root, for the sake of pickles, which we refuse
+    warnings.simplefilter("ignore", CPendingDeprecationWarning)  # of a setting that we chose, at every lost connection
     boot = keys.new_id()
     os.environ[NODE_VARIABLE], os.environ[BOOT_VARIABLE] = node, boot
     queue = keys.worker_queue(node, boot)
@@ -115,16 +117,23 @@ def _serve(broker_url: str, node: str) -> int:
         without_mingle=True, without_gossip=True,
     )  # fmt: skip
 
-    def stop_children(**_: Any) -> None:
-        for child in list(getattr(getattr(worker.pool, "_pool", None), "_pool", ())):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child.pid, STOP_SIGNAL)
-
-    worker_shutting_down.connect(stop_children, weak=False)
+    worker_shutting_down.connect(lambda **_: _stop_children(worker.pool), weak=False)
     log.info("node starts", extra={"node": node, "boot": boot, "queue": queue})
     worker.start()
     log.info("node ends", extra={"node": node, "boot": boot})
     return int(worker.exitcode or 0)
+
+
+def _stop_children(pool: Any) -> None:
+    """Tell the child to stop at its next step. One that still imports torch has nothing to lose, and is slow to end."""
+    processes: Any = getattr(pool, "_pool", None)  # billiard's; None before the pool has started
+    for child in list(processes._pool) if processes else []:
+        starting = child.inqW_fd not in processes._fileno_to_inq  # it has not yet said that it is up
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGKILL if starting else STOP_SIGNAL)
+        if starting:
+            log.info("ended before the child was ready")
+            os._exit(0)
 
 
 def _one_line(record: logging.LogRecord) -> bool:

@@ -10,12 +10,13 @@ from storage.errors import UnreadableFile
 JOB_FILE = Path("examples/digits.yaml")
 
 
-@click.command()
+@click.command(short_help="Render digits from nothing to a contact sheet.")
 @click.option("--devices", default="all", show_default=True, help="all (every GPU, else the CPU), cpu, or 0,1.")
 @plain_option
 def demo(devices: str, plain: bool) -> int:
     """Render a few hundred digits by four schedulers, from nothing to a contact sheet. Fresh each time."""
     from dispatcher.cli.run import LAPTOP_CHUNK_S
+    from dispatcher.contact import Arrangement
     from dispatcher.naming import DEFAULT_PATTERN
     from dispatcher.rendering import Options, render
 
@@ -24,7 +25,15 @@ def demo(devices: str, plain: bool) -> int:
         raise UnreadableFile(file, "the demo needs a checkout with examples/; clone the repository")
     farm = open_farm()
     spec = load_spec(farm, file)
-    options = Options(out=None, pattern=DEFAULT_PATTERN, devices=devices, plain=plain, new=True, chunk_s=LAPTOP_CHUNK_S)
+    options = Options(
+        out=None,
+        pattern=DEFAULT_PATTERN,
+        devices=devices,
+        plain=plain,
+        new=True,
+        chunk_s=LAPTOP_CHUNK_S,
+        arrangement=Arrangement(rows="look", cols="digit", pages="scheduler", pick={"guidance_scale": "2.5"}),
+    )
     code = render(farm, spec, source=str(JOB_FILE), options=options)
     if code == 0:
         _print_next()

@@ -12,7 +12,7 @@ from storage.errors import BrokerAway, FarmError
 MIN_FREE_BYTES = 2 * 2**30
 
 
-@click.command()
+@click.command(short_help="Look at every part; say what is away.")
 @json_option
 def doctor(as_json: bool) -> int:
     """Look at every part of the farm and say what is away and what to do. Exit code 1 if something is."""

@@ -43,7 +43,7 @@ output: {format: png}
 """
 
 
-@click.command()
+@click.command(short_help="Print a commented job file.")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 def init(file: Path | None) -> None:
     """Print a commented job file, or write it to FILE."""
@@ -97,7 +97,7 @@ def check(file: Path, changes: tuple[str, ...], sample: int | None, devices: str
     return render(farm, part, source=str(file), options=options)
 
 
-@click.command()
+@click.command(short_help="Print the JSON Schema of a job file.")
 def schema() -> None:
     """Print the JSON Schema of a job file, for editors and scripts."""
     from storage.spec import JobFile
@@ -130,7 +130,7 @@ def schedulers(as_json: bool) -> None:
     )
 
 
-@click.command()
+@click.command(short_help="Print the completion script of a shell.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print the script that completes farm commands in your shell.

@@ -49,7 +49,7 @@ def images(job: str, to: Path, pattern: str) -> None:
     click.echo(f"{gallery.count} images of {row.name} in {to}")
 
 
-@click.command()
+@click.command(short_help="Draw the contact sheet of a job.")
 @job_argument
 @click.option("--rows", help="What changes from row to row. [default: the prompt, where it varies]")
 @click.option("--cols", help="What changes from column to column. [default: scheduler, steps, guidance_scale, seed]")

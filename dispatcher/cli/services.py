@@ -12,7 +12,7 @@ from storage.errors import InvalidSetting
 from storage.settings import Settings, without_password
 
 
-@click.command()
+@click.command(short_help="Run the farm on this host until Ctrl-C.")
 @click.option("--devices", default="all", show_default=True, help="all (every GPU, else the CPU), cpu, or 0,1.")
 def up(devices: str) -> int:
     """Run the farm on this host until Ctrl-C: broker, dispatcher, one worker a device.
@@ -38,7 +38,7 @@ def up(devices: str) -> int:
     return 0
 
 
-@click.command()
+@click.command(short_help="Run a dispatcher: it feeds workers and records.")
 def dispatcher() -> int:
     """Run one dispatcher: it cuts jobs into chunks, feeds workers and records what they made.
 
@@ -56,7 +56,7 @@ def dispatcher() -> int:
     return 0
 
 
-@click.command()
+@click.command(short_help="Show Celery's side of the farm in Flower.")
 @click.option("--port", type=click.IntRange(1, 65535), help="[default: FARM_FLOWER_PORT]")
 @click.option("--address", default="127.0.0.1", show_default=True, help="Interface to listen on.")
 def flower(port: int | None, address: str) -> None:

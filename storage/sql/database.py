@@ -4,6 +4,8 @@ SQLite runs in WAL mode, and a writer takes its lock at the start (BEGIN IMMEDIA
 writes later would fail with "database is locked" whatever the time-out.
 """
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,7 @@ from storage.settings import Settings, without_password
 from storage.sql.tables import SCHEMA_HEAD
 
 BUSY_TIMEOUT_S = 30
+_WAL_POLL_S = 0.02
 _MIGRATION_LOCK = 5_331_202  # any constant; PostgreSQL's advisory locks are numbers
 
 
@@ -130,8 +133,23 @@ def _options(url: str) -> dict[str, Any]:
 
 def _on_sqlite_connect(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # the driver must not begin transactions of its own
-    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
+    _enter_wal(connection)
+    for pragma in ("synchronous = NORMAL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _enter_wal(connection: Any) -> None:
+    """Switch the file to WAL. SQLite does not wait for its lock here, whatever the time-out: we do."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(_WAL_POLL_S)
+        else:
+            return
 
 
 def _on_sqlite_begin(connection: Connection) -> None:

@@ -83,13 +83,13 @@ def find(connection: Connection, name: str) -> JobRow:
     queries = [newest.where(job.c.id == name), newest.where(job.c.name == name)]
     queries.append(newest.where(job.c.id.startswith(name, autoescape=True)))
     if name == "@last":
-        queries = [newest.limit(1)]
+        queries = [newest]
     elif not name.isprintable():  # NUL and halves of surrogate pairs, which databases refuse
         queries = []
     rows: list[JobRow] = []
     for query in queries:
         rows = rows or [_row(row) for row in connection.execute(query.limit(50)).mappings()]
-    if rows and (len(rows) == 1 or name in (rows[0].id, rows[0].name)):
+    if rows and (len(rows) == 1 or name in ("@last", rows[0].id, rows[0].name)):
         return rows[0]
     if rows:
         raise UnknownName("job", name, f"several ids begin so: {', '.join(row.id for row in rows[:5])}")

@@ -52,11 +52,11 @@ class _Here:
 
 def start_child(app: Celery) -> Child:
     """Take the device, and beat. Imports torch, so it may take ten seconds."""
-    level = Level()
-    signal.signal(STOP_SIGNAL, lambda *_: level.stopping.set())
     settings = load_settings()
     node, boot = os.environ[NODE_VARIABLE], os.environ[BOOT_VARIABLE]
     renderer = make_renderer(settings)
+    level = Level()
+    signal.signal(STOP_SIGNAL, lambda *_: level.stopping.set())  # not before: until here it may end us
     store = open_store(settings.store_address, endpoint=settings.s3_endpoint, region=settings.s3_region)
     identity = Identity(
         node=node, boot=boot, child=keys.new_id(), device_type=renderer.device.type, device=renderer.device.name,

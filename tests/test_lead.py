@@ -1,0 +1,63 @@
+"""One dispatcher leads; the next one takes over as soon as it is safe, and the old one can change nothing."""
+
+import pytest
+
+from dispatcher.lead import TAKEOVER_S, Leadership
+from storage.sql import Database
+from storage.sql.leading import NotLeading
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_second_dispatcher_waits_while_the_first_one_moves(database: Database) -> None:
+    clock = Clock()
+    first, second = (Leadership(database, clock=clock) for _ in range(2))
+
+    led = [(first.seek(), second.seek()) for clock.now in (0.0, TAKEOVER_S, 2 * TAKEOVER_S, 3 * TAKEOVER_S)]
+
+    assert led == [(True, False)] * 4
+
+
+def test_a_leader_that_stands_still_is_replaced_and_fenced(database: Database) -> None:
+    clock = Clock()
+    first, second = (Leadership(database, clock=clock) for _ in range(2))
+    first.seek()
+    assert not second.seek()
+    clock.now = TAKEOVER_S + 1
+
+    assert second.seek()
+
+    with pytest.raises(NotLeading), database.write() as connection:
+        first.fence(connection)
+    assert not first.leads
+    assert not first.seek()
+
+
+def test_a_lead_that_was_given_up_is_free_at_once(database: Database) -> None:
+    first, second = Leadership(database), Leadership(database)
+    first.seek()
+    first.give_up()
+
+    assert second.seek()
+
+    with pytest.raises(NotLeading), database.write() as connection:
+        first.fence(connection)
+
+
+def test_a_dead_leader_of_this_host_is_replaced_at_once(database: Database) -> None:
+    import subprocess
+    import sys
+
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    first = Leadership(database)
+    first._holder = f"{first._host}:{child.pid}:x"
+    first.seek()
+
+    assert Leadership(database).seek()

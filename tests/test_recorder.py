@@ -1,0 +1,230 @@
+"""From manifests to rows: what is honest is written once, what is forged is refused and writes nothing."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from desk import MODEL, DispatcherDesk, failed
+from storage.errors import BlobMissing, FarmError, ManifestRefused
+from storage.sql import Database
+from storage.states import ChunkState, ImageState, JobState
+
+
+@pytest.fixture
+def desk(database: Database, tmp_path: Path, broker_url: str) -> DispatcherDesk:
+    return DispatcherDesk(database, tmp_path, broker_url)
+
+
+@pytest.fixture
+def light_desk(tmp_path: Path, broker_url: str) -> DispatcherDesk:
+    """Return one on SQLite alone, for what is decided before SQL."""
+    database = Database(f"sqlite:///{tmp_path / 'farm.sqlite'}")
+    database.prepare()
+    return DispatcherDesk(database, tmp_path, broker_url)
+
+
+def test_a_manifest_becomes_one_row_an_image(desk: DispatcherDesk) -> None:
+    job_id, chunk = desk.started()
+
+    assert desk.recorder.record(desk.put(desk.manifest(chunk)))
+
+    rows = desk.images(job_id)
+    assert sorted(rows) == sorted(chunk.numbers)
+    assert {row.state for row in rows.values()} == {ImageState.DONE}
+    assert (desk.job(job_id).done, desk.job(job_id).failed) == (len(chunk.numbers), 0)
+    assert {(row.model_digest, row.plan["batch"], row.worker) for row in rows.values()} == {(MODEL.digest, 4, "n1")}
+
+
+def test_recording_twice_writes_once(desk: DispatcherDesk) -> None:
+    job_id, chunk = desk.started()
+    keys = [desk.put(desk.manifest(chunk)) for _ in range(2)]  # the same run again, and another run of the attempt
+
+    recorded = [desk.recorder.record(key) for key in (*keys, keys[0])]
+
+    assert recorded == [True, False, False]
+    assert desk.job(job_id).done == len(chunk.numbers)
+
+
+def test_recording_at_once_writes_once(desk: DispatcherDesk) -> None:
+    job_id, chunk = desk.started()
+    keys = [desk.put(desk.manifest(chunk)) for _ in range(4)]
+
+    with ThreadPoolExecutor(4) as pool:
+        recorded = list(pool.map(desk.recorder.record, keys))
+
+    assert sorted(recorded) == [False, False, False, True]
+    assert desk.job(job_id).done == len(chunk.numbers) == len(desk.images(job_id))
+
+
+def test_what_was_not_tried_becomes_a_chunk_of_its_own(desk: DispatcherDesk) -> None:
+    job_id, chunk = desk.started()
+    first, second, *rest = list(chunk.numbers)
+    untried = [[number, number + 1, 1] for number in rest]
+
+    desk.recorder.record(desk.put(desk.manifest(chunk, failed=[failed(first)], untried=untried)))
+
+    (again,) = desk.chunks(ChunkState.READY)
+    assert (list(again.numbers), again.plan, again.model, again.attempt) == (rest, chunk.plan, chunk.model, 0)
+    assert {number: row.state for number, row in desk.images(job_id).items()} == {first: "failed", second: "done"}
+    assert (desk.job(job_id).done, desk.job(job_id).failed) == (1, 1)
+
+
+def test_a_job_is_done_when_its_last_image_is(desk: DispatcherDesk) -> None:
+    job_id, chunk = desk.started()
+    desk.recorder.record(desk.put(desk.manifest(chunk, failed=[failed(next(iter(chunk.numbers)))])))
+    assert desk.job(job_id).state == JobState.RUNNING
+
+    desk.finish()
+
+    row = desk.job(job_id)
+    assert (row.state, row.done, row.failed) == (JobState.DONE, 15, 1)
+    assert sorted(desk.images(job_id)) == list(range(16))
+    assert row.finished_at is not None
+
+
+def test_a_fatal_report_fails_the_job_once_and_drops_what_waits(desk: DispatcherDesk) -> None:
+    job_id, chunk = desk.started()
+    rest = [[number, number + 1, 1] for number in chunk.numbers]
+    desk.recorder.record(desk.put(desk.manifest(chunk, images=[], untried=rest)))
+    desk.feed()
+    one, two = desk.chunks()[:2]
+
+    recorded = [
+        desk.recorder.record(desk.put(desk.manifest(part, images=[], fatal="no weights"))) for part in (one, two)
+    ]
+
+    row = desk.job(job_id)
+    assert recorded == [True, True]
+    assert (row.state, row.reason, row.done) == (JobState.FAILED, "no weights", 0)
+    assert desk.chunks(ChunkState.READY) == []
+    assert desk.feed() == 0
+
+
+def test_an_empty_prompt_and_every_odd_text_come_back(desk: DispatcherDesk) -> None:
+    texts = ["", "🦊\n\t\"'%s", "x" * 10_000, "\u202e\x01"]
+    job_id = desk.submit(axes={"prompt": texts, "negative_prompt": [None, ""]})
+
+    desk.finish()
+
+    rows = desk.images(job_id)
+    assert [rows[2 * place].prompt for place in range(4)] == texts
+    assert [rows[place].negative_prompt for place in range(2)] == [None, ""]
+
+
+def change(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda manifest: manifest.update({key: value})
+
+
+def of_image(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda manifest: manifest["images"][0].update({key: value})
+
+
+FORGERIES = [
+    pytest.param(change("attempt", 2), "attempt 2 was never issued", id="attempt to come"),
+    pytest.param(change("attempt", 0), "attempt 0 was never issued", id="attempt zero"),
+    pytest.param(change("chunk", 99), "no such chunk", id="chunk"),
+    pytest.param(change("job", "other"), "no such chunk", id="job"),
+    pytest.param(change("spec_hash", "x"), "is about spec x", id="spec"),
+    pytest.param(change("plan", None), "another plan", id="plan"),
+    pytest.param(change("models", {"./m": {**MODEL.model_dump(), "digest": "sha256:b"}}), "other bytes", id="model"),
+    pytest.param(change("models", {"./x": MODEL.model_dump()}), "other bytes", id="unknown model"),
+    pytest.param(change("images", []), "does not account for", id="numbers forgotten"),
+    pytest.param(change("failed", [failed(10**6)]), "does not account for", id="number of another chunk"),
+    pytest.param(change("failed", [failed(0)]), "an image twice", id="made and failed"),
+    pytest.param(lambda manifest: manifest["images"].append(manifest["images"][0]), "an image twice", id="made twice"),
+    pytest.param(change("untried", [[0, 10**15, 1]]), "untried", id="endless range"),
+    pytest.param(change("untried", [[0, 10**30, 1]]), "untried", id="range beyond counting"),
+    pytest.param(change("untried", [[0, 5, 0]]), "untried is no list of ranges", id="step zero"),
+    pytest.param(change("untried", [[]]), "untried is no list of ranges", id="empty range"),
+    pytest.param(of_image("key", "jobs/other/0.1-x/000000000.png"), "outside", id="key of another job"),
+    pytest.param(of_image("preview", "a.jpg"), "outside", id="preview elsewhere"),
+    pytest.param(of_image("recipe_hash", "x"), "another recipe", id="recipe"),
+    pytest.param(of_image("number", -1), "greater than or equal", id="number below zero"),
+    pytest.param(of_image("bytes", 2**70), "less than", id="more bytes than a column holds"),
+    pytest.param(of_image("seconds", {"render": float("nan")}), "finite number", id="nan"),
+    pytest.param(change("seconds", {"total": float("inf")}), "finite number", id="infinity"),
+    pytest.param(change("environment", {"x": float("nan")}), "no plain JSON", id="nan in the environment"),
+    pytest.param(change("manifest_schema", 2), "", id="schema"),
+    pytest.param(change("more", 1), "Extra inputs", id="unknown key"),
+]
+
+
+@pytest.mark.parametrize(("forge", "message"), FORGERIES)
+def test_a_forged_manifest_is_refused_and_nothing_is_written(
+    light_desk: DispatcherDesk, forge: Callable[[dict[str, Any]], None], message: str
+) -> None:
+    desk = light_desk
+    job_id, chunk = desk.started()
+    manifest = desk.manifest(chunk)
+    forge(manifest)
+    key = desk.put(manifest)
+
+    with pytest.raises(ManifestRefused) as caught:
+        desk.recorder.record(key)
+
+    assert message in str(caught.value)
+    assert desk.images(job_id) == {}
+    assert desk.job(job_id).done == 0
+    assert desk.recorder.record(desk.put(desk.manifest(chunk)))  # an honest one is still welcome
+
+
+@pytest.mark.parametrize("size", [{"width": 0}, {"height": -8}, {"width": 10**9}])
+def test_a_model_of_no_size_is_refused(light_desk: DispatcherDesk, size: dict[str, int]) -> None:
+    light_desk.submit()
+    light_desk.feed()
+    manifest = light_desk.manifest(light_desk.issued(), models={"./m": {**MODEL.model_dump(), **size}})
+
+    with pytest.raises(ManifestRefused):
+        light_desk.recorder.record(light_desk.put(manifest))
+
+
+def test_a_report_about_other_models_is_refused(desk: DispatcherDesk) -> None:
+    desk.submit()
+    desk.feed()
+    manifest = desk.manifest(desk.issued(), models={})
+
+    with pytest.raises(ManifestRefused, match="resolves"):
+        desk.recorder.record(desk.put(manifest))
+
+
+@pytest.mark.parametrize("key", ["", "../x", "a\0b", "JOBS", "jobs/x/0.1-y/../manifest.json"])
+def test_a_key_that_no_store_has_is_refused(light_desk: DispatcherDesk, key: str) -> None:
+    with pytest.raises(ManifestRefused, match="no key"):
+        light_desk.recorder.record(key)
+
+
+def test_a_manifest_must_lie_where_its_run_writes(desk: DispatcherDesk) -> None:
+    _, chunk = desk.started()
+    manifest = desk.manifest(chunk)
+
+    for key in ("jobs/elsewhere/manifest.json", desk.put(manifest).replace("manifest.json", "x/manifest.json")):
+        with pytest.raises(ManifestRefused, match="names the run"):
+            desk.recorder.record(desk.put(manifest, key=key))
+    desk.store.put("no.json", b"\xff{")
+    with pytest.raises(ManifestRefused):
+        desk.recorder.record("no.json")
+    with pytest.raises(BlobMissing):
+        desk.recorder.record("nothing.json")
+
+
+def test_a_nul_in_an_error_does_not_stop_the_record(desk: DispatcherDesk) -> None:
+    job_id, chunk = desk.started()
+    number = next(iter(chunk.numbers))
+
+    desk.recorder.record(desk.put(desk.manifest(chunk, failed=[failed(number, detail="a\0b")])))
+
+    assert desk.images(job_id)[number].detail == "a\ufffdb"
+
+
+def test_who_does_not_lead_records_nothing(desk: DispatcherDesk) -> None:
+    job_id, chunk = desk.started()
+    desk.lead.give_up()
+    assert DispatcherDesk(desk.database, desk.folder, "redis://127.0.0.1:1/0").lead.leads
+
+    with pytest.raises(FarmError, match="another dispatcher"):
+        desk.recorder.record(desk.put(desk.manifest(chunk)))
+
+    assert desk.images(job_id) == {}

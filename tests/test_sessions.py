@@ -1,0 +1,177 @@
+"""Who is alive, on a clock that the test moves: each reason for a loss, and that deafness is nobody's silence."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dispatcher.sessions import STORED_GRACE_S, AttemptId, Sessions
+from storage.messages import Heartbeat, Holding
+
+ATTEMPT: AttemptId = ("j", 1, 1)
+OTHER: AttemptId = ("j", 2, 1)
+SILENCE_S, IDLE_S = 30.0, 10.0
+
+
+class Farm:
+    """Sessions, a clock and one worker."""
+
+    def __init__(self) -> None:
+        self.sessions = Sessions(silence_s=SILENCE_S, idle_loss_s=IDLE_S)
+        self.now = 100.0
+        self.count = 0
+
+    def hear(self, holding: AttemptId | None = None, *, after: float = 1.0, boot: str = "b", child: str = "c") -> None:
+        self.now += after
+        self.count += 1
+        self.sessions.hear([beat(self.count, holding, boot=boot, child=child)], now=self.now)
+
+    def hear_nobody(self, *, after: float) -> None:
+        self.now += after
+        self.sessions.hear([], now=self.now)
+
+    def lost(self, attempt: AttemptId = ATTEMPT, *, boot: str = "b", forgot: bool = False) -> str | None:
+        return self.sessions.lost(attempt, node="n", boot=boot, now=self.now, forgot=forgot)
+
+
+def beat(count: int, holding: AttemptId | None = None, *, boot: str = "b", child: str = "c") -> Heartbeat:
+    held = None
+    if holding is not None:
+        held = Holding(job=holding[0], chunk=holding[1], attempt=holding[2], run="r", phase="running")
+    return Heartbeat(
+        node="n", boot=boot, child=child, beat=count, device_type="cpu", device="cpu", threads=1, memory_bytes=0,
+        renderer="fake", holding=held,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def farm() -> Farm:
+    return Farm()
+
+
+def test_what_a_worker_holds_is_not_lost_however_long_it_takes(farm: Farm) -> None:
+    for _ in range(200):
+        farm.hear(ATTEMPT, after=SILENCE_S)
+        assert farm.lost() is None
+
+
+def test_another_boot_loses_what_the_first_one_had_at_once(farm: Farm) -> None:
+    farm.hear(ATTEMPT)
+    farm.hear(boot="another")
+
+    assert farm.lost() == "worker restarted"
+    assert farm.lost(OTHER, boot="another") is None
+
+
+def test_silence_is_a_loss_after_its_time(farm: Farm) -> None:
+    farm.hear(ATTEMPT)
+    farm.hear_nobody(after=SILENCE_S)
+    assert farm.lost() is None
+
+    farm.hear_nobody(after=0.1)
+
+    assert farm.lost() == "worker silent"
+
+
+def test_a_heartbeat_that_stands_still_is_silence(farm: Farm) -> None:
+    farm.hear(ATTEMPT)
+
+    for _ in range(4):
+        farm.now += 10
+        farm.sessions.hear([beat(farm.count, ATTEMPT)], now=farm.now)
+
+    assert farm.lost() == "worker silent"
+    assert farm.sessions.live(now=farm.now) == []
+
+
+def test_a_worker_that_was_never_heard_has_its_time_too(farm: Farm) -> None:
+    farm.hear_nobody(after=0)
+    assert farm.lost() is None
+
+    farm.hear_nobody(after=SILENCE_S + 1)
+
+    assert farm.lost() == "worker silent"
+
+
+def test_a_new_child_lost_what_the_old_one_held(farm: Farm) -> None:
+    farm.hear(ATTEMPT)
+    farm.hear(child="new")
+
+    assert farm.lost() == "worker's process died"
+
+
+def test_a_chunk_let_go_without_a_manifest_has_a_moments_grace(farm: Farm) -> None:
+    farm.hear(ATTEMPT)
+    farm.hear(after=STORED_GRACE_S)
+    assert farm.lost() is None
+
+    farm.hear(after=0.1)
+
+    assert farm.lost() == "ended without a manifest"
+
+
+def test_an_idle_worker_beside_a_waiting_chunk_never_got_the_message(farm: Farm) -> None:
+    farm.hear(after=100)
+    assert farm.lost() is None  # from now on it is waited for
+
+    farm.hear(after=IDLE_S)
+    early = farm.lost()
+    farm.hear(after=0.1)
+
+    assert early is None
+    assert farm.lost() == "message lost"
+
+
+def test_a_chunk_that_waits_behind_another_one_is_not_lost(farm: Farm) -> None:
+    for _ in range(50):
+        farm.hear(OTHER, after=IDLE_S)
+        assert farm.lost() is None
+
+    farm.hear(after=1)  # done with the other; the message has its time from here
+
+    assert farm.lost() is None
+
+
+def test_a_broker_that_forgot_has_lost_only_what_nobody_holds(farm: Farm) -> None:
+    farm.hear(ATTEMPT)
+
+    assert farm.lost(OTHER, forgot=True) == "broker lost its memory"
+    assert farm.lost(ATTEMPT, forgot=True) is None
+
+
+@given(gap_s=st.floats(0, 1e6), holding=st.booleans())
+def test_what_was_silent_while_we_were_deaf_gets_a_fresh_lease(gap_s: float, holding: bool) -> None:
+    farm = Farm()
+    farm.hear(ATTEMPT if holding else None)
+    farm.lost()
+
+    farm.sessions.deaf()
+    farm.now += gap_s
+    deaf = farm.lost()
+    farm.hear_nobody(after=0)
+    at_once = farm.lost()
+    farm.hear_nobody(after=SILENCE_S + 0.1)
+
+    assert (deaf, at_once) == (None, None)
+    assert farm.lost() in ("worker silent", "message lost")
+
+
+def test_a_worker_that_is_gone_is_forgotten_once(farm: Farm) -> None:
+    farm.hear(ATTEMPT)
+    farm.hear_nobody(after=4 * SILENCE_S + 1)
+
+    assert farm.sessions.gone(now=farm.now) == ["n"]
+    assert farm.sessions.gone(now=farm.now) == []
+
+
+@given(st.lists(st.tuples(st.sampled_from(["beat", "hold", "deaf", "wait"]), st.floats(0, 40)), max_size=30))
+def test_a_worker_that_keeps_beating_with_its_chunk_never_loses_it(events: list[tuple[str, float]]) -> None:
+    farm = Farm()
+    farm.hear(ATTEMPT)
+
+    for event, seconds in events:
+        if event == "deaf":
+            farm.sessions.deaf()
+            farm.now += 100 * seconds
+        farm.hear(ATTEMPT, after=min(seconds, SILENCE_S) if event != "deaf" else 0)
+        assert farm.lost() is None
+        assert [heard.node for heard in farm.sessions.live(now=farm.now)] == ["n"]
