@@ -38,12 +38,7 @@ def check_manifest(manifest: Manifest, *, key: str, job: Job, job_row: JobRow, c
         return
     if manifest.plan != chunk.plan:
         raise refuse("was rendered by another plan")
-    if job_row.models is None:
-        raise refuse("came before the job's models were resolved")
-    digests = {name: facts.digest for name, facts in job_row.models.items()}
-    for name, entry in manifest.models.items():
-        if digests.get(name) != entry.digest:
-            raise refuse(f"model {name!r} had other bytes")
+    _check_models(manifest, key=key, job_row=job_row)
     _check_numbers(manifest, key=key, chunk=chunk)
     _check_images(manifest, key=key, job=job, job_row=job_row)
 
@@ -53,6 +48,15 @@ def _check_environment(manifest: Manifest, *, key: str) -> None:
         digest(manifest.environment)
     except (ValueError, RecursionError):
         raise ManifestRefused(key, "its environment is no plain JSON") from None
+
+
+def _check_models(manifest: Manifest, *, key: str, job_row: JobRow) -> None:
+    if job_row.models is None:
+        raise ManifestRefused(key, "came before the job's models were resolved")
+    digests = {name: facts.digest for name, facts in job_row.models.items()}
+    for name, entry in manifest.models.items():
+        if digests.get(name) != entry.digest:
+            raise ManifestRefused(key, f"model {name!r} had other bytes")
 
 
 def _check_numbers(manifest: Manifest, *, key: str, chunk: ChunkRow) -> None:

@@ -152,9 +152,6 @@ def image_rows(
             "reason": None, "detail": None,
         }  # fmt: skip
     for failed in manifest.failed:
-        blank = dict.fromkeys(
-            ("key", "preview_key", "sha256", "pixel_sha256", "bytes", "render_s", "encode_s", "upload_s")
-        )
         outcomes[failed.number] = {
             "state": ImageState.FAILED, **_BLANK, "reason": failed.reason, "detail": failed.detail,
         }  # fmt: skip

@@ -58,5 +58,5 @@ class SpecStore:
             raise SpecMismatch(key, spec_hash, found)
         try:
             return Spec.from_json(entry)
-        except ValueError as error:
-            raise PermanentError(f"spec {key}: {error}") from None
+        except (ValueError, TypeError, KeyError) as error:
+            raise PermanentError(f"spec {key} cannot be read by this farm: {error}; upgrade it") from None

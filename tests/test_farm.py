@@ -84,7 +84,7 @@ def test_both_sets_of_parts_and_any_number_of_workers_make_the_same_pixels(
 
 @pytest.mark.parametrize("victim", ["device process", "node", "supervisor", "broker", "dispatcher"])
 def test_a_killed_part_costs_time_and_no_image(make_desk: Callable[..., Desk], victim: str) -> None:
-    desk = make_desk(seconds_per_step=0.05, FARM_CHUNK_S="1", FARM_SILENCE_S="3", FARM_IDLE_LOSS_S="2")
+    desk = make_desk(seconds_per_step=0.2, FARM_CHUNK_S="1", FARM_SILENCE_S="3", FARM_IDLE_LOSS_S="2")
     running = desk.start_farm("run", str(desk.write_job()), "--plain")
     wait_until(lambda: desk.done() >= 4, what="the first images")
 
@@ -99,7 +99,7 @@ def test_a_killed_part_costs_time_and_no_image(make_desk: Callable[..., Desk], v
 
 
 def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(make_desk: Callable[..., Desk]) -> None:
-    desk = make_desk(seconds_per_step=0.05, FARM_CHUNK_S="1")
+    desk = make_desk(seconds_per_step=0.2, FARM_CHUNK_S="1")
     file = desk.write_job()
     running = desk.start_farm("run", str(file), "--plain")
     wait_until(lambda: desk.done() >= 4, what="the first images")
@@ -133,7 +133,7 @@ def test_a_second_ctrl_c_stops_at_once(make_desk: Callable[..., Desk]) -> None:
 
 
 def test_a_killed_command_leaves_orphans_that_the_next_one_ends(make_desk: Callable[..., Desk]) -> None:
-    desk = make_desk(seconds_per_step=0.05, FARM_CHUNK_S="1", FARM_SILENCE_S="3")
+    desk = make_desk(seconds_per_step=0.2, FARM_CHUNK_S="1", FARM_SILENCE_S="3")
     file = desk.write_job()
     running = desk.start_farm("run", str(file), "--plain")
     wait_until(lambda: desk.done() >= 2, what="the first images")

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from desk import DispatcherDesk, failed
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from desk import DispatcherDesk, failed
 from storage.errors import ManifestRefused
 from storage.sql import Database
 from storage.states import ChunkState, JobState
@@ -63,7 +63,7 @@ class Story(RuleBasedStateMachine):
 
     @precondition(lambda self: self.desk.chunks())
     @rule(pick=st.integers(0, 9), fail=st.integers(0, 2), leave=st.integers(0, 2), heard=st.booleans())
-    def end_a_run(self, pick: int, fail: int, leave: int, heard: bool) -> None:  # noqa: FBT001
+    def end_a_run(self, pick: int, fail: int, leave: int, heard: bool) -> None:
         """A worker ends a run: some images fail, some are left, and its message may be lost."""
         chunk = self.desk.chunks()[pick % len(self.desk.chunks())]
         numbers = list(chunk.numbers)

@@ -1,4 +1,4 @@
-# ruff: noqa: E501, PT017  # a table of cases reads best with one case a line
+# a table of cases reads best with one case a line
 """From a checked job file to a frozen spec: files read, values checked, contradictions refused."""
 
 import time

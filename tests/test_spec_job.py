@@ -1,4 +1,4 @@
-# ruff: noqa: E501, PT017  # a table of cases reads best with one case a line
+# a table of cases reads best with one case a line
 """A job is its product: counted, indexed and walked in render order without being listed."""
 
 import itertools

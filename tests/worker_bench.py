@@ -10,11 +10,11 @@ from storage.errors import StoreAway
 from storage.messages import ChunkMessage, Manifest
 from storage.settings import Settings
 from storage.spec import JobFile, Spec, canonical, freeze
+from storage.spec_store import SpecStore
 from worker.child.level import Level
 from worker.fake import FakeRenderer
 from worker.renderer import Renderer
 from worker.runs import Run, Tools
-from worker.runs.specs import Specs
 from worker.runs.uploads import Uploads
 from worker_desk import PLAN
 
@@ -45,7 +45,7 @@ class Bench:
         self.renderer: Renderer = renderer or FakeRenderer(Settings(home=folder, resident_pipelines=2))
         self.spec: Spec
         self.tools = Tools(
-            renderer=self.renderer, store=self.store, specs=Specs(self.store), uploads=Uploads(2), level=Level(),
+            renderer=self.renderer, store=self.store, specs=SpecStore(self.store), uploads=Uploads(2), level=Level(),
             node="n-cpu", boot="b",
         )  # fmt: skip
 

@@ -68,10 +68,7 @@ def _fixed(file: JobFile, dimensions: list[Dimension]) -> dict[str, Any]:
             raise InvalidSpec(key, "two axes", "must be bound once, by axes, zip or rows")
         bound.add(key)
     parts = [part for dimension in dimensions for part in getattr(dimension, "parts", (dimension,))]
-    labels = [label for part in parts for label in part.at(0).labels]
-    for label in labels:
-        if label in FIELDS or label in _IMAGE_WORDS or labels.count(label) > 1:
-            raise InvalidSpec(f"label {label}", label, "must differ from recipe keys and other labels; rename it")
+    _check_labels(parts)
     derives = any(isinstance(part, Derived) for part in parts)
     fixed = {}
     for key, entry in FIELDS.items():
@@ -86,6 +83,13 @@ def _fixed(file: JobFile, dimensions: list[Dimension]) -> dict[str, Any]:
         else:
             fixed[key] = checked(key, entry.default, path=key) if entry.default is not None else None
     return fixed
+
+
+def _check_labels(parts: list[Dimension]) -> None:
+    labels = [label for part in parts for label in part.at(0).labels]
+    for label in labels:
+        if label in FIELDS or label in _IMAGE_WORDS or labels.count(label) > 1:
+            raise InvalidSpec(f"label {label}", label, "must differ from recipe keys and other labels; rename it")
 
 
 def _models(fixed: Mapping[str, Any], dimensions: list[Dimension], *, base: Path) -> dict[str, str]:

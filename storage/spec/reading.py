@@ -118,7 +118,7 @@ def explain(error: ValidationError, raw: object, *, prefix: str = "") -> Invalid
 def parse_yaml(text: str, *, where: str) -> Any:
     """Parse YAML (or JSON) without running anything. Raises UnreadableFile with line and column."""
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506: a subclass of SafeLoader
+        return yaml.load(text, Loader=_Loader)  # noqa: S506  # a subclass of SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -177,7 +177,9 @@ def _axis_rule(given: Mapping[Any, Any]) -> str:
 
 def _siblings(loc: Sequence[int | str]) -> list[str]:
     """The keys that the mapping at this location knows."""
-    names: dict[str, type[BaseModel]] = {"rows": Rows, "plan": PlanPins, "previews": Previews, "output": Output}
+    names: dict[str, type[BaseModel]] = {
+        "rows": Rows, "plan": PlanPins, "previews": Previews, "output": Output,
+    }  # fmt: skip
     forms: dict[str, type[BaseModel]] = {
         "FileSource": FileSource, "range": RangeSource, "derive": DeriveSource, "file": FileSource, "template": TemplateSource,
     }  # fmt: skip

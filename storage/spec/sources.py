@@ -79,15 +79,7 @@ def read_rows(rows: Rows, *, base: Path) -> Dimension:
     records = reader(file)
     if not records:
         raise InvalidSpec("rows.file", rows.file, "holds no rows")
-    columns = set().union(*(record.keys() for record in records))
-    for path, column in [(f"rows.bind.{key}", name) for key, name in rows.bind.items()] + [
-        (f"rows.labels[{place}]", name) for place, name in enumerate(rows.labels)
-    ]:
-        checked("prompt", column, path=path)
-        if rows.labels.count(column) > 1:
-            raise InvalidSpec(path, column, "given twice")
-        if column not in columns:
-            raise InvalidSpec(path, column, f"no such column in {rows.file}; {nearest(column, columns)}")
+    _check_columns(rows, records)
     table = []
     for line, record in enumerate(records, start=1):
         cells = [
@@ -97,6 +89,18 @@ def read_rows(rows: Rows, *, base: Path) -> Dimension:
         labels = [_label(record.get(name), path=f"{rows.file} row {line}, {name}") for name in rows.labels]
         table.append((*cells, *labels))
     return Table(tuple(rows.bind), tuple(rows.labels), tuple(table))
+
+
+def _check_columns(rows: Rows, records: list[dict[str, Any]]) -> None:
+    columns = set().union(*(record.keys() for record in records))
+    for path, column in [(f"rows.bind.{key}", name) for key, name in rows.bind.items()] + [
+        (f"rows.labels[{place}]", name) for place, name in enumerate(rows.labels)
+    ]:
+        checked("prompt", column, path=path)
+        if rows.labels.count(column) > 1:
+            raise InvalidSpec(path, column, "given twice")
+        if column not in columns:
+            raise InvalidSpec(path, column, f"no such column in {rows.file}; {nearest(column, columns)}")
 
 
 def checked(key: str, value: object, *, path: str) -> object:
@@ -150,14 +154,7 @@ def _template(key: str, source: TemplateSource, *, base: Path, path: str) -> Dim
     for name in source.values:
         if name not in names:
             raise InvalidSpec(f"{path}.values.{name}", source.values[name], f"the template has no {{{name}}}")
-    lists = []
-    for name in names:
-        given = source.values[name]
-        values = read_lines(base / given.file) if isinstance(given, FileSource) else given
-        texts = [_word(value, path=f"{path}.values.{name}[{place}]") for place, value in enumerate(values)]
-        if not texts:
-            raise InvalidSpec(f"{path}.values.{name}", given, "must not be empty")
-        lists.append(tuple(texts))
+    lists = [_words(source, name, base=base, path=f"{path}.values.{name}") for name in names]
     if prod(len(texts) for texts in lists) > MAX_PLACES:
         raise InvalidSpec(path, source.template, f"has more than {MAX_PLACES:.0e} texts")
     template = Template(key, source.template, tuple(names), tuple(lists))
@@ -236,6 +233,15 @@ def _label(value: object, *, path: str) -> str:
     text = "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     checked("prompt", text, path=path)
     return text
+
+
+def _words(source: TemplateSource, name: str, *, base: Path, path: str) -> tuple[str, ...]:
+    """What one {name} of a template stands for."""
+    given = source.values[name]
+    values = read_lines(base / given.file) if isinstance(given, FileSource) else given
+    if not values:
+        raise InvalidSpec(path, given, "must not be empty")
+    return tuple(_word(value, path=f"{path}[{place}]") for place, value in enumerate(values))
 
 
 def _word(value: object, *, path: str) -> str:

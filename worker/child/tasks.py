@@ -20,11 +20,11 @@ from storage.blobs import open_store
 from storage.celery_app import RENDER
 from storage.messages import ChunkMessage
 from storage.settings import Settings, load_settings
+from storage.spec_store import SpecStore
 from worker.child.level import Level
 from worker.child.link import Identity, Link
 from worker.renderer import make_renderer
 from worker.runs.run import Run
-from worker.runs.specs import Specs
 from worker.runs.tools import Tools
 from worker.runs.uploads import Uploads
 
@@ -68,7 +68,7 @@ def start_child(app: Celery) -> Child:
     log.info("child ready", extra={"node": node, "boot": boot, "child": identity.child, "device": identity.device})
     uploads = Uploads(settings.upload_threads)
     tools = Tools(
-        renderer=renderer, store=store, specs=Specs(store), uploads=uploads, level=level, node=node, boot=boot
+        renderer=renderer, store=store, specs=SpecStore(store), uploads=uploads, level=level, node=node, boot=boot
     )
     return Child(tools, link)
 

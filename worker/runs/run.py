@@ -104,7 +104,10 @@ class Run:
             self._render(batch, job, plan)
 
     def _job(self) -> Job:
-        return self._tools.specs.get(self._message.job, self._message.spec_hash, patience=self._patience)
+        job, spec_hash = self._message.job, self._message.spec_hash
+        return self._patience.insist(
+            lambda: self._tools.specs.load(job, spec_hash=spec_hash), what=keys.spec_key(job)
+        )
 
     def _plan(self) -> Plan:
         plan, device = self._message.plan, self._tools.renderer.device

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from storage.blobs import BlobStore
+from storage.spec_store import SpecStore
 from worker.child.level import Level
 from worker.renderer import Renderer
-from worker.runs.specs import Specs
 from worker.runs.uploads import Uploads
 
 
@@ -15,7 +15,7 @@ class Tools:
 
     renderer: Renderer
     store: BlobStore
-    specs: Specs
+    specs: SpecStore
     uploads: Uploads
     level: Level
     node: str
