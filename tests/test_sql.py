@@ -198,7 +198,7 @@ def test_a_leader_that_was_replaced_can_change_nothing(database: Database) -> No
     assert old is not None
     assert new is not None
 
-    with pytest.raises(NotLeading), database.write() as connection:
+    with pytest.raises(NotLeading), database.write() as connection:  # noqa: PT012  # the whole transaction is the act
         leading.fence(connection, old)
         jobs.add(connection, new_job("j"))
     with database.write() as connection:

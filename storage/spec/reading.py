@@ -181,7 +181,8 @@ def _siblings(loc: Sequence[int | str]) -> list[str]:
         "rows": Rows, "plan": PlanPins, "previews": Previews, "output": Output,
     }  # fmt: skip
     forms: dict[str, type[BaseModel]] = {
-        "FileSource": FileSource, "range": RangeSource, "derive": DeriveSource, "file": FileSource, "template": TemplateSource,
+        "FileSource": FileSource, "file": FileSource, "range": RangeSource, "derive": DeriveSource,
+        "template": TemplateSource,
     }  # fmt: skip
     for part in reversed(loc[:-1]):
         model = {**names, **forms}.get(str(part))
