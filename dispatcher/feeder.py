@@ -58,39 +58,50 @@ class Feeder:
         """
         sent = idle = 0
         while workers and idle < MAX_IDLE:
-            with self._database.write() as connection:
-                fence(connection)
+            with self._database.read() as connection:
                 board = read_board(connection, workers)
-                send = choose(board.seats, board.wants, chunk_s=self._chunk_s)
-                issued = None if send is None else self._issue(connection, board, send, workers)
+            send = choose(board.seats, board.wants, chunk_s=self._chunk_s)
             if send is None:
                 break
-            if issued is not None:
+            issued = self._issue(send, board.jobs[send.want.job], workers, fence=fence)
+            if issued is None:
+                idle += 1
+            else:
                 self._publish(board.jobs[send.want.job], issued)
                 sent += 1
-            else:
-                idle += 1
         return sent
 
-    def _issue(self, connection: Connection, board: Board, send: Send, workers: Sequence[Heartbeat]) -> ChunkRow | None:
+    def _issue(
+        self, send: Send, seen: JobRow, workers: Sequence[Heartbeat], *, fence: Callable[[Connection], None]
+    ) -> ChunkRow | None:
         """Write down that a worker gets a chunk; None where there turned out to be nothing to give."""
-        row = board.jobs[send.want.job]
-        if send.want.chunk is not None:
-            chunk: ChunkRow | None = board.ready[row.id, send.want.chunk]
-        elif row.state == JobState.QUEUED:
-            chunk = self._cut_resolve(connection, row)
-        else:
-            try:
-                chunk = self._cut_render(connection, row, send=send, workers=workers)
-            except PermanentError as error:  # its spec is gone; other jobs must go on
-                end_job(connection, row.id, JobState.FAILED, reason=str(error), now=time.time())
+        needs_cut = send.want.chunk is None and seen.state == JobState.RUNNING
+        job, problem = self._load(seen) if needs_cut else (None, None)  # before the transaction: a store may be slow
+        with self._database.write() as connection:
+            fence(connection)
+            row, now = jobs.get(connection, seen.id), time.time()
+            if problem is not None:
+                end_job(connection, row.id, JobState.FAILED, reason=problem, now=now)
+            if (row.state, row.wish) != (seen.state, Wish.RUN) or problem is not None:
                 return None
-        if chunk is None:
-            return None
-        now = time.time()
-        if chunks.issue(connection, chunk, node=send.seat.node, boot=send.seat.boot, now=now) is None:
-            return None
-        return chunks.get(connection, chunk.job, chunk.number)
+            if send.want.chunk is not None:
+                chunk = chunks.get(connection, row.id, send.want.chunk)
+            elif job is None:
+                chunk = self._cut_resolve(connection, row)
+            else:
+                chunk = self._cut_render(connection, row, job, seat=send.seat, workers=workers)
+            if chunk is None or chunk.state != ChunkState.READY:
+                return None
+            if chunks.issue(connection, chunk, node=send.seat.node, boot=send.seat.boot, now=now) is None:
+                return None
+            return chunks.get(connection, chunk.job, chunk.number)
+
+    def _load(self, row: JobRow) -> tuple[Job | None, str | None]:
+        """The job's images, or why there are none for ever: its spec is gone, and other jobs must go on."""
+        try:
+            return self._specs.load(row.id, spec_hash=row.spec_hash), None
+        except PermanentError as error:
+            return None, str(error)
 
     def _cut_resolve(self, connection: Connection, row: JobRow) -> ChunkRow | None:
         number = chunks.add(connection, NewChunk(job=row.id, kind="resolve", numbers=Numbers()))
@@ -98,9 +109,9 @@ class Feeder:
         return chunks.get(connection, row.id, number)
 
     def _cut_render(
-        self, connection: Connection, row: JobRow, *, send: Send, workers: Sequence[Heartbeat]
+        self, connection: Connection, row: JobRow, job: Job, *, seat: Seat, workers: Sequence[Heartbeat]
     ) -> ChunkRow | None:
-        job, models = self._specs.load(row.id, spec_hash=row.spec_hash), row.models
+        models = row.models
         assert models is not None
         frozen = jobs.plans(connection, [row.id]).get(row.id, {})
         first = cut(job, cursor=row.cursor, images=1, models=models)
@@ -108,7 +119,7 @@ class Feeder:
             jobs.change(connection, row.id, cursor=first.cursor)
             finish_if_complete(connection, row.id, now=time.time())
             return None
-        plan = frozen.get(first.size) or _new_plan(job, first.size, send.seat, workers)
+        plan = frozen.get(first.size) or _new_plan(job, first.size, seat, workers)
         wanted = chunk_images(
             seconds_per_image=row.seconds_per_image, target_s=self._chunk_s, batch=plan.batch,
             left=job.positions - row.cursor, workers=len(workers),

@@ -21,29 +21,26 @@ def check_manifest(manifest: Manifest, *, key: str, job: Job, job_row: JobRow, c
     Raises:
         ManifestRefused: Says what is wrong.
     """
-
-    def refuse(reason: str) -> ManifestRefused:
-        return ManifestRefused(key, reason)
-
-    if not 1 <= manifest.attempt <= chunk.attempt:
-        raise refuse(f"attempt {manifest.attempt} was never issued (the last one is {chunk.attempt})")
-    if manifest.spec_hash != job_row.spec_hash:
-        raise refuse(f"is about spec {manifest.spec_hash}")
-    _check_environment(manifest, key=key)
+    _check_origin(manifest, key=key, job_row=job_row, chunk=chunk)
     if manifest.fatal is not None:
         return
     if chunk.kind == "resolve":
         if set(manifest.models) != set(job.spec.models):
-            raise refuse(f"resolves {sorted(manifest.models)}, the job names {sorted(job.spec.models)}")
+            raise ManifestRefused(key, f"resolves {sorted(manifest.models)}, the job names {sorted(job.spec.models)}")
         return
     if manifest.plan != chunk.plan:
-        raise refuse("was rendered by another plan")
+        raise ManifestRefused(key, "was rendered by another plan")
     _check_models(manifest, key=key, job_row=job_row)
     _check_numbers(manifest, key=key, chunk=chunk)
     _check_images(manifest, key=key, job=job, job_row=job_row)
 
 
-def _check_environment(manifest: Manifest, *, key: str) -> None:
+def _check_origin(manifest: Manifest, *, key: str, job_row: JobRow, chunk: ChunkRow) -> None:
+    if not 1 <= manifest.attempt <= chunk.attempt:
+        reason = f"attempt {manifest.attempt} was never issued (the last one is {chunk.attempt})"
+        raise ManifestRefused(key, reason)
+    if manifest.spec_hash != job_row.spec_hash:
+        raise ManifestRefused(key, f"is about spec {manifest.spec_hash}")
     try:
         digest(manifest.environment)
     except (ValueError, RecursionError):
@@ -82,5 +79,8 @@ def _check_images(manifest: Manifest, *, key: str, job: Job, job_row: JobRow) ->
         if not made.key.startswith(prefix) or (made.preview is not None and not made.preview.startswith(prefix)):
             raise ManifestRefused(key, f"names an object outside {prefix}")
         place = job[made.number]
-        if place is None or digest(job.recipe(place, job_row.models)) != made.recipe_hash:
+        recipe = None if place is None else job.recipe(place, job_row.models)
+        if recipe is None or digest(recipe) != made.recipe_hash:
             raise ManifestRefused(key, f"image {made.number} was rendered by another recipe")
+        if (made.width, made.height) != (recipe["width"], recipe["height"]):
+            raise ManifestRefused(key, f"image {made.number} has another size than its recipe")

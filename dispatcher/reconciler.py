@@ -82,6 +82,8 @@ class Reconciler:
         return False
 
     def _offer_again(self, chunk: ChunkRow, loss: Loss, *, fence: Callable[[Connection], None]) -> None:
+        if chunk.attempt >= self._max_attempts and chunk.kind == "render" and self._give_up(chunk, loss):
+            return
         now = time.time()
         with self._database.write() as connection:
             fence(connection)
@@ -89,7 +91,8 @@ class Reconciler:
             if not row.is_open or row.wish == Wish.CANCEL:
                 changed = chunks.drop(connection, chunk, why=str(row.state), now=now)
             elif chunk.attempt >= self._max_attempts:
-                changed = self._give_up(connection, chunk, loss, now=now)
+                changed = chunks.drop(connection, chunk, why=loss, now=now)
+                end_job(connection, chunk.job, JobState.FAILED, reason=_lost_too_often(chunk, loss), now=now)
             else:
                 changed = chunks.offer_again(connection, chunk, why=loss, now=now)
         if changed:
@@ -98,10 +101,17 @@ class Reconciler:
                 "job": chunk.job, "chunk": chunk.number, "attempt": chunk.attempt, "worker": chunk.node, "why": loss,
             })  # fmt: skip
 
-    def _give_up(self, connection: Connection, chunk: ChunkRow, loss: Loss, *, now: float) -> bool:
-        """A chunk was lost too often: it must not go round for ever."""
-        if not chunks.drop(connection, chunk, why=loss, now=now):
+    def _give_up(self, chunk: ChunkRow, loss: Loss) -> bool:
+        """Fail the images of a chunk that must not go round for ever. Returns False if only its job can fail."""
+        try:
+            given_up = self._recorder.give_up(chunk, detail=_lost_too_often(chunk, loss))
+        except PermanentError:
             return False
-        reason = f"chunk {chunk.number} was lost {chunk.attempt} times, last: {loss} ({chunk.node})"
-        end_job(connection, chunk.job, JobState.FAILED, reason=reason, now=now)
+        if given_up:
+            self._broker.forbid(chunk.job, chunk.number, chunk.attempt)
+            log.error("chunk given up", extra={"job": chunk.job, "chunk": chunk.number, "why": loss})
         return True
+
+
+def _lost_too_often(chunk: ChunkRow, loss: Loss) -> str:
+    return f"chunk {chunk.number} was lost {chunk.attempt} times, last: {loss} ({chunk.node})"

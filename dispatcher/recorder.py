@@ -16,7 +16,7 @@ from dispatcher.manifest import check_manifest
 from storage.blobs import BlobStore, is_key
 from storage.errors import ManifestRefused
 from storage.keys import manifest_key, run_prefix
-from storage.messages import Manifest
+from storage.messages import FailedImage, Manifest
 from storage.spec import Job, ModelFacts, Numbers, Place, digest
 from storage.spec.fields import scheduler_label
 from storage.spec_store import SpecStore
@@ -61,11 +61,31 @@ class Recorder:
         check_manifest(manifest, key=key, job=job, job_row=job_row, chunk=chunk)
         with self._database.write() as connection:
             self._fence(connection)
-            recorded = self._write(connection, manifest, chunk=chunk, job=job)
+            outcome = f"recorded: {manifest.fatal}" if manifest.fatal else "recorded"
+            recorded = self._write(connection, manifest, chunk=chunk, job=job, outcome=outcome)
         if recorded:
             self._drop_previews(manifest, job)
             log.info("chunk recorded", extra=_fields(manifest))
         return recorded
+
+    def give_up(self, chunk: ChunkRow, *, detail: str) -> bool:
+        """Fail the images of a chunk that was lost too often; the rest of its job goes on.
+
+        Raises:
+            PermanentError: The job's spec is gone.
+            TransientError: Nothing was written.
+        """
+        with self._database.read() as connection:
+            job_row = jobs.get(connection, chunk.job)
+        job, now = self._specs.load(chunk.job, spec_hash=job_row.spec_hash), time.time()
+        manifest = Manifest(
+            job=chunk.job, chunk=chunk.number, attempt=chunk.attempt, run="none", node=chunk.node or "", boot="none",
+            spec_hash=job_row.spec_hash, plan=chunk.plan, environment={}, models={}, started=now, finished=now,
+            failed=[FailedImage(number=number, reason="lost", detail=detail) for number in chunk.numbers], seconds={},
+        )  # fmt: skip
+        with self._database.write() as connection:
+            self._fence(connection)
+            return self._write(connection, manifest, chunk=chunk, job=job, outcome="given up")
 
     def _read(self, key: str) -> Manifest:
         try:
@@ -79,9 +99,10 @@ class Recorder:
             raise ManifestRefused(key, f"names the run {prefix}")
         return manifest
 
-    def _write(self, connection: Connection, manifest: Manifest, *, chunk: ChunkRow, job: Job) -> bool:
+    def _write(
+        self, connection: Connection, manifest: Manifest, *, chunk: ChunkRow, job: Job, outcome: str
+    ) -> bool:
         now = time.time()
-        outcome = f"recorded: {manifest.fatal}" if manifest.fatal else "recorded"
         if not chunks.finish(connection, chunk, outcome=outcome, now=now):
             return False
         if manifest.fatal is not None:
@@ -199,9 +220,9 @@ def _keeps(job: Job) -> bool:
 
 def _pace(manifest: Manifest, *, before: float | None) -> float | None:
     tried = len(manifest.images) + len(manifest.failed)
-    if not tried:
+    if not tried or "total" not in manifest.seconds:
         return before
-    lately = max(1e-4, (manifest.seconds.get("total", 0.0) - manifest.seconds.get("load", 0.0)) / tried)
+    lately = max(1e-4, (manifest.seconds["total"] - manifest.seconds.get("load", 0.0)) / tried)
     return lately if before is None else (1 - PACE_MEMORY) * before + PACE_MEMORY * lately
 
 

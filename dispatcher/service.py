@@ -28,6 +28,7 @@ from storage.sql import Database
 from storage.sql.leading import NotLeading
 
 log = logging.getLogger(__name__)
+NEVER = float("-inf")
 MIN_PAUSE_S = 0.05  # between two rounds, however many chunks end
 
 
@@ -46,7 +47,7 @@ class Dispatcher:
         self._records = RecordConsumer(broker_url, recorder, on_record=self._due.set)
         self._sessions = Sessions(silence_s=settings.silence_s, idle_loss_s=settings.idle_loss_s)
         self._epoch = new_id()
-        self._was_marked = False
+        self._marked_at = NEVER  # seconds, monotonic: since then the broker remembers
         self._stop = threading.Event()
         self._away: str | None = None
 
@@ -85,12 +86,12 @@ class Dispatcher:
         except TransientError:
             self._sessions.deaf()
             raise
-        forgot = self._was_marked and reading.epoch != self._epoch
+        forgot = self._marked_at > NEVER and reading.epoch != self._epoch
         if reading.epoch != self._epoch:
             log.info("broker marked", extra={"epoch": self._epoch, "forgot": forgot})
             self._broker.mark(self._epoch)
-            self._was_marked = True
-        self._sessions.hear(reading.heartbeats, now=now)
+            self._marked_at = now
+        self._sessions.hear(reading.heartbeats, now=now, complete=now - self._marked_at > self._settings.silence_s)
         self._broker.forget(self._sessions.gone(now=now))
         workers = self._sessions.live(now=now)
         stop_jobs = self._reconciler.fulfil_wishes(fence=self._lead.fence)

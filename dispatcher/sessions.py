@@ -12,9 +12,14 @@ from storage.messages import Heartbeat
 
 AttemptId = tuple[str, int, int]  # job, chunk, attempt
 Loss = Literal[
-    "worker restarted", "worker silent", "worker's process died", "ended without a manifest", "message lost",
+    "worker restarted",
+    "worker left",
+    "worker silent",
+    "worker's process died",
+    "ended without a manifest",
+    "message lost",
     "broker lost its memory",
-]  # fmt: skip
+]
 STORED_GRACE_S = 3.0  # between a worker letting go of a chunk and our reading of its `record` message
 
 
@@ -25,6 +30,7 @@ class Session:
     heartbeat: Heartbeat
     heard_at: float  # seconds, monotonic: when `beat` last changed
     idle_since: float  # when it last reported to hold nothing, having held something before
+    has_left: bool = False  # it took its heartbeat away
     held: dict[AttemptId, tuple[str, float]] = field(default_factory=dict)  # -> the child that held it, last seen when
 
 
@@ -38,14 +44,23 @@ class Sessions:
         self._waiting_since: dict[AttemptId, float] = {}
         self._listening_since: float | None = None
 
-    def hear(self, heartbeats: Sequence[Heartbeat], *, now: float) -> None:
-        """Take in one reading of all heartbeats."""
+    def hear(self, heartbeats: Sequence[Heartbeat], *, now: float, complete: bool = False) -> None:
+        """Take in one reading of all heartbeats.
+
+        Args:
+            heartbeats: As read.
+            now: Seconds, monotonic.
+            complete: Whether the broker remembers: then a worker whose key is gone took it away and has left.
+        """
         if self._listening_since is None:
             self._listening_since = now
             for session in self._sessions.values():
                 session.heard_at = session.idle_since = now
         for beat in heartbeats:
             self._take(beat, now)
+        if complete:
+            for node in self._sessions.keys() - {beat.node for beat in heartbeats}:
+                self._sessions[node].has_left = True
 
     def deaf(self) -> None:
         """The broker did not answer: what was silent meanwhile may have spoken."""
@@ -55,7 +70,11 @@ class Sessions:
     def live(self, *, now: float) -> list[Heartbeat]:
         """The last words of every worker that is not silent."""
         sessions = sorted(self._sessions.items())
-        return [entry.heartbeat for _, entry in sessions if now - entry.heard_at <= self._silence_s]
+        return [
+            entry.heartbeat
+            for _, entry in sessions
+            if not entry.has_left and now - entry.heard_at <= self._silence_s
+        ]
 
     def gone(self, *, now: float) -> list[str]:
         """Nodes that have been silent for long; they are forgotten."""
@@ -82,6 +101,8 @@ class Sessions:
             return "worker silent" if now - self._listening_since > self._silence_s else None
         if session.heartbeat.boot != boot:
             return "worker restarted"
+        if session.has_left:
+            return "worker left"
         if now - session.heard_at > self._silence_s:
             return "worker silent"
         return self._lost_in_session(attempt, session, since=since, now=now, forgot=forgot)
@@ -124,6 +145,7 @@ class Sessions:
             if beat.holding is None and session.heartbeat.holding is not None:
                 session.idle_since = now
             session.heartbeat, session.heard_at = beat, now
+        session.has_left = False
         held = _holding(beat)
         if held is not None:
             session.held[held] = (beat.child, now)

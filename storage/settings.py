@@ -15,6 +15,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from storage.errors import InvalidSetting, nearest
+from storage.rules import rule_of
 
 PREFIX = "FARM_"
 
@@ -122,9 +123,7 @@ def load_settings() -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = PREFIX + str(first["loc"][0]).upper()
-        msg = first["msg"].removeprefix("Value error, ")
-        rule = msg[:1].lower() + msg[1:]
-        raise InvalidSetting(name, os.environ.get(name, ""), rule) from None
+        raise InvalidSetting(name, os.environ.get(name, ""), rule_of(first)) from None
 
 
 def without_password(url: str) -> str:

@@ -131,10 +131,10 @@ class DispatcherDesk:
     def _made(self, job: Job, models: Mapping[str, ModelFacts], number: int, prefix: str) -> MadeImage:
         place = job[number]
         assert place is not None
-        key = keys.image_key(prefix, number, "png")
+        key, recipe = keys.image_key(prefix, number, "png"), job.recipe(place, models)
         return MadeImage(
-            number=number, key=key, sha256="0" * 64, pixel_sha256="0" * 64, bytes=1, width=64, height=64,
-            recipe_hash=digest(job.recipe(place, models)),
+            number=number, key=key, sha256="0" * 64, pixel_sha256="0" * 64, bytes=1, width=recipe["width"], height=recipe["height"],
+            recipe_hash=digest(recipe),
         )  # fmt: skip
 
     def put(self, manifest: dict[str, Any], *, key: str | None = None) -> str:

@@ -25,9 +25,9 @@ class Farm:
         self.count += 1
         self.sessions.hear([beat(self.count, holding, boot=boot, child=child)], now=self.now)
 
-    def hear_nobody(self, *, after: float) -> None:
+    def hear_nobody(self, *, after: float, complete: bool = False) -> None:
         self.now += after
-        self.sessions.hear([], now=self.now)
+        self.sessions.hear([], now=self.now, complete=complete)
 
     def lost(self, attempt: AttemptId = ATTEMPT, *, boot: str = "b", forgot: bool = False) -> str | None:
         return self.sessions.lost(attempt, node="n", boot=boot, now=self.now, forgot=forgot)
@@ -175,3 +175,22 @@ def test_a_worker_that_keeps_beating_with_its_chunk_never_loses_it(events: list[
         farm.hear(ATTEMPT, after=min(seconds, SILENCE_S) if event != "deaf" else 0)
         assert farm.lost() is None
         assert [heard.node for heard in farm.sessions.live(now=farm.now)] == ["n"]
+
+
+def test_a_worker_that_takes_its_heartbeat_away_has_left(farm: Farm) -> None:
+    farm.hear(ATTEMPT)
+
+    farm.hear_nobody(after=1, complete=True)
+
+    assert farm.lost() == "worker left"
+    assert farm.sessions.live(now=farm.now) == []
+
+
+def test_a_worker_that_left_and_speaks_again_is_there(farm: Farm) -> None:
+    farm.hear(ATTEMPT)
+    farm.hear_nobody(after=1, complete=True)
+
+    farm.hear(ATTEMPT)
+
+    assert farm.lost() is None
+    assert len(farm.sessions.live(now=farm.now)) == 1

@@ -62,27 +62,33 @@ def freeze(file: JobFile, *, base: Path, name: str, max_images: int) -> Spec:
 
 def _fixed(file: JobFile, dimensions: list[Dimension]) -> dict[str, Any]:
     """What is the same for every image. Refuses a key given twice, and one that must be given and is not."""
-    bound: set[str] = set()
-    for key in (key for dimension in dimensions for key in dimension.keys):
-        if key in bound:
-            raise InvalidSpec(key, "two axes", "must be bound once, by axes, zip or rows")
-        bound.add(key)
     parts = [part for dimension in dimensions for part in getattr(dimension, "parts", (dimension,))]
     _check_labels(parts)
+    bound = _bound_keys(dimensions)
     derives = any(isinstance(part, Derived) for part in parts)
     fixed = {}
     for key, entry in FIELDS.items():
         given = getattr(file, key)
+        if key in bound and (given is None or (key == "seed" and derives)):
+            continue
         if key in bound:
-            if given is not None and not (key == "seed" and derives):
-                raise InvalidSpec(key, given, "is also an axis; keep one of the two")
-        elif given is not None:
+            raise InvalidSpec(key, given, "is also an axis; keep one of the two")
+        if given is not None:
             fixed[key] = checked(key, given, path=key)
         elif entry.default is ...:
             raise InvalidSpec(key, None, f"missing; give it, or an axis axes.{key}")
         else:
             fixed[key] = checked(key, entry.default, path=key) if entry.default is not None else None
     return fixed
+
+
+def _bound_keys(dimensions: list[Dimension]) -> set[str]:
+    bound: set[str] = set()
+    for key in (key for dimension in dimensions for key in dimension.keys):
+        if key in bound:
+            raise InvalidSpec(key, "two axes", "must be bound once, by axes, zip or rows")
+        bound.add(key)
+    return bound
 
 
 def _check_labels(parts: list[Dimension]) -> None:

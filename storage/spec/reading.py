@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from storage.errors import InvalidSpec, UnreadableFile, nearest
+from storage.rules import rule_of
 from storage.spec.jobfile import (
     AXIS_TAGS,
     DeriveSource,
@@ -22,31 +23,6 @@ from storage.spec.jobfile import (
 )
 
 MAX_FILE_BYTES = 64 * 2**20
-_RULES = {
-    "missing": "missing; it must be given",
-    "int_type": "must be a whole number",
-    "float_type": "must be a number",
-    "string_type": "must be text; put it in quotes",
-    "bool_type": "must be true or false",
-    "list_type": "must be a list",
-    "dict_type": "must be a mapping",
-    "model_type": "must be a mapping",
-    "model_attributes_type": "must be a mapping",
-    "finite_number": "must be a finite number",
-    "too_short": "must not be empty",
-    "string_too_short": "must not be empty",
-    "invalid_key": "keys must be text; put it in quotes",
-}
-_BOUNDS = {
-    "greater_than_equal": ("must be at least {}", "ge"),
-    "greater_than": ("must be above {}", "gt"),
-    "less_than_equal": ("must be at most {}", "le"),
-    "less_than": ("must be below {}", "lt"),
-    "literal_error": ("must be {}", "expected"),
-    "string_pattern_mismatch": ("must match {}", "pattern"),
-}
-
-
 class _Loader(yaml.SafeLoader):
     """Safe YAML that refuses a key given twice instead of keeping the last one."""
 
@@ -99,26 +75,21 @@ def explain(error: ValidationError, raw: object, *, prefix: str = "") -> Invalid
     """Word pydantic's first complaint in the file's own key path, with the rule and the nearest name."""
     first = min(error.errors(include_url=False), key=lambda entry: entry["type"] != "extra_forbidden")
     path = prefix + _path(first["loc"], raw, missing=first["type"] == "missing", bare=not prefix)
-    kind, context = first["type"], first.get("ctx", {})
+    kind = first["type"]
     if kind == "extra_forbidden":
         return InvalidSpec(
             path, first["input"], f"unknown key; {nearest(str(first['loc'][-1]), _siblings(first['loc']))}"
         )
-    if kind in _BOUNDS:
-        rule, name = _BOUNDS[kind]
-        return InvalidSpec(path, first["input"], rule.format(context[name]))
-    if kind == "value_error":
-        return InvalidSpec(path, first["input"], str(context["error"]))
     if kind == "list_type" and isinstance(first["input"], dict) and first["loc"][-1:] == ("list",):
         return InvalidSpec(path, first["input"], _axis_rule(first["input"]))
     value = None if kind == "missing" else first["input"]
-    return InvalidSpec(path, value, _RULES.get(kind, first["msg"][:1].lower() + first["msg"][1:]))
+    return InvalidSpec(path, value, rule_of(first))
 
 
 def parse_yaml(text: str, *, where: str) -> Any:
     """Parse YAML (or JSON) without running anything. Raises UnreadableFile with line and column."""
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506  # a subclass of SafeLoader
+        return yaml.load(text, Loader=_Loader)  # noqa: S506
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""

@@ -69,16 +69,7 @@ def read_rows(rows: Rows, *, base: Path) -> Dimension:
         InvalidSpec: A column is missing or a cell breaks a rule; names the line.
         UnreadableFile: The file cannot be read.
     """
-    file = base / rows.file
-    for key in rows.bind:
-        if key not in FIELDS:
-            raise InvalidSpec(f"rows.bind.{key}", rows.bind[key], f"unknown recipe key; {nearest(key, FIELDS)}")
-    reader = _READERS.get(file.suffix.lower())
-    if reader is None:
-        raise InvalidSpec("rows.file", rows.file, f"must end in {', '.join(_READERS)}")
-    records = reader(file)
-    if not records:
-        raise InvalidSpec("rows.file", rows.file, "holds no rows")
+    records = _read_records(rows, base / rows.file)
     _check_columns(rows, records)
     table = []
     for line, record in enumerate(records, start=1):
@@ -89,6 +80,19 @@ def read_rows(rows: Rows, *, base: Path) -> Dimension:
         labels = [_label(record.get(name), path=f"{rows.file} row {line}, {name}") for name in rows.labels]
         table.append((*cells, *labels))
     return Table(tuple(rows.bind), tuple(rows.labels), tuple(table))
+
+
+def _read_records(rows: Rows, file: Path) -> list[dict[str, Any]]:
+    for key in rows.bind:
+        if key not in FIELDS:
+            raise InvalidSpec(f"rows.bind.{key}", rows.bind[key], f"unknown recipe key; {nearest(key, FIELDS)}")
+    reader = _READERS.get(file.suffix.lower())
+    if reader is None:
+        raise InvalidSpec("rows.file", rows.file, f"must end in {', '.join(_READERS)}")
+    records = reader(file)
+    if not records:
+        raise InvalidSpec("rows.file", rows.file, "holds no rows")
+    return records
 
 
 def _check_columns(rows: Rows, records: list[dict[str, Any]]) -> None:
@@ -122,7 +126,7 @@ def read_lines(file: Path) -> list[str]:
 def _span(key: str, source: RangeSource, *, path: str) -> Dimension:
     if key not in WHOLE_NUMBER_KEYS:
         raise InvalidSpec(
-            path, source.model_dump(), f"a range fits whole numbers only ({', '.join(WHOLE_NUMBER_KEYS)})"
+            path, source.model_dump(), f"a range fits whole numbers only ({', '.join(sorted(WHOLE_NUMBER_KEYS))})"
         )
     last = source.start + source.step * (source.count - 1)
     for value in (source.start, last, source.start + source.step):
@@ -144,6 +148,18 @@ def _derived(key: str, source: DeriveSource, *, path: str, job_seed: int) -> Dim
 def _template(key: str, source: TemplateSource, *, base: Path, path: str) -> Dimension:
     if key not in ("prompt", "negative_prompt"):
         raise InvalidSpec(path, source.template, "a template fits prompts only")
+    names = _names(source, path=path)
+    lists = [_words(source, name, base=base, path=f"{path}.values.{name}") for name in names]
+    if prod(len(texts) for texts in lists) > MAX_PLACES:
+        raise InvalidSpec(path, source.template, f"has more than {MAX_PLACES:.0e} texts")
+    template = Template(key, source.template, tuple(names), tuple(lists))
+    longest = [max(texts, key=lambda text: len(text.encode())) for texts in lists]
+    checked(key, source.template.format_map(dict(zip(names, longest, strict=True))), path=path)
+    return template
+
+
+def _names(source: TemplateSource, *, path: str) -> list[str]:
+    """The names that a template and its values agree on."""
     try:
         names = template_names(source.template)
     except ValueError as error:
@@ -154,13 +170,7 @@ def _template(key: str, source: TemplateSource, *, base: Path, path: str) -> Dim
     for name in source.values:
         if name not in names:
             raise InvalidSpec(f"{path}.values.{name}", source.values[name], f"the template has no {{{name}}}")
-    lists = [_words(source, name, base=base, path=f"{path}.values.{name}") for name in names]
-    if prod(len(texts) for texts in lists) > MAX_PLACES:
-        raise InvalidSpec(path, source.template, f"has more than {MAX_PLACES:.0e} texts")
-    template = Template(key, source.template, tuple(names), tuple(lists))
-    longest = [max(texts, key=lambda text: len(text.encode())) for texts in lists]
-    checked(key, source.template.format_map(dict(zip(names, longest, strict=True))), path=path)
-    return template
+    return names
 
 
 def _read_table(file: Path, delimiter: str) -> list[dict[str, Any]]:

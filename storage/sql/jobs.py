@@ -112,12 +112,12 @@ def still_open(connection: Connection) -> list[JobRow]:
 
 
 def same_spec(connection: Connection, spec_hash: str, *, user: str) -> JobRow | None:
-    """The newest job of this user with that spec that is open or done."""
+    """The job of this user with that spec that is open, else done; the newest of them."""
     states = [*OPEN_JOBS, JobState.DONE]
     query = (
         select(job)
         .where(job.c.spec_hash == spec_hash, job.c.user == user, job.c.state.in_(states), job.c.wish == Wish.RUN)
-        .order_by(job.c.created_at.desc())
+        .order_by(job.c.state == JobState.DONE, job.c.created_at.desc())
         .limit(1)
     )
     row = connection.execute(query).mappings().one_or_none()
