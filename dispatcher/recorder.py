@@ -99,9 +99,7 @@ class Recorder:
             raise ManifestRefused(key, f"names the run {prefix}")
         return manifest
 
-    def _write(
-        self, connection: Connection, manifest: Manifest, *, chunk: ChunkRow, job: Job, outcome: str
-    ) -> bool:
+    def _write(self, connection: Connection, manifest: Manifest, *, chunk: ChunkRow, job: Job, outcome: str) -> bool:
         now = time.time()
         if not chunks.finish(connection, chunk, outcome=outcome, now=now):
             return False

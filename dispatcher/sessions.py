@@ -71,9 +71,7 @@ class Sessions:
         """The last words of every worker that is not silent."""
         sessions = sorted(self._sessions.items())
         return [
-            entry.heartbeat
-            for _, entry in sessions
-            if not entry.has_left and now - entry.heard_at <= self._silence_s
+            entry.heartbeat for _, entry in sessions if not entry.has_left and now - entry.heard_at <= self._silence_s
         ]
 
     def gone(self, *, now: float) -> list[str]:

@@ -11,9 +11,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 CHECKS = (
-    ("ruff", [BIN / "ruff", "check", "--no-cache", "."]),
-    ("mypy", [BIN / "mypy"]),
-    ("import-linter", [BIN / "lint-imports", "--no-cache"]),
+    ("lint", [BIN / "ruff", "check", "--no-cache", "."]),
+    ("format", [BIN / "ruff", "format", "--check", "--no-cache", "."]),
+    ("types", [BIN / "mypy"]),
+    ("imports", [BIN / "lint-imports", "--no-cache"]),
 )
 
 

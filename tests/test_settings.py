@@ -28,9 +28,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param("FARM_CHUNK_S", "0", "FARM_CHUNK_S = '0': must be above 0", id="zero"),
         pytest.param("FARM_TICK_S", "inf", "FARM_TICK_S = 'inf': must be a finite number", id="infinity"),
         pytest.param("FARM_SILENCE_S", "nan", "FARM_SILENCE_S = 'nan'", id="nan"),
-        pytest.param(
-            "FARM_RENDERER", "magic", "FARM_RENDERER = 'magic': must be 'diffusers' or 'fake'", id="choice"
-        ),
+        pytest.param("FARM_RENDERER", "magic", "FARM_RENDERER = 'magic': must be 'diffusers' or 'fake'", id="choice"),
         pytest.param("FARM_HOME", "~nobody-here/x", "FARM_HOME = '~nobody-here/x': names the home folder", id="home"),
         pytest.param("FARM_FLOWER_PORT", "70000", "FARM_FLOWER_PORT = '70000'", id="port"),
     ],

@@ -23,6 +23,8 @@ from storage.spec.jobfile import (
 )
 
 MAX_FILE_BYTES = 64 * 2**20
+
+
 class _Loader(yaml.SafeLoader):
     """Safe YAML that refuses a key given twice instead of keeping the last one."""
 

@@ -105,9 +105,7 @@ class Run:
 
     def _job(self) -> Job:
         job, spec_hash = self._message.job, self._message.spec_hash
-        return self._patience.insist(
-            lambda: self._tools.specs.load(job, spec_hash=spec_hash), what=keys.spec_key(job)
-        )
+        return self._patience.insist(lambda: self._tools.specs.load(job, spec_hash=spec_hash), what=keys.spec_key(job))
 
     def _plan(self) -> Plan:
         plan, device = self._message.plan, self._tools.renderer.device
