@@ -133,7 +133,8 @@ class DispatcherDesk:
         assert place is not None
         key, recipe = keys.image_key(prefix, number, "png"), job.recipe(place, models)
         return MadeImage(
-            number=number, key=key, sha256="0" * 64, pixel_sha256="0" * 64, bytes=1, width=recipe["width"], height=recipe["height"],
+            number=number, key=key, sha256="0" * 64, pixel_sha256="0" * 64, bytes=1,
+            width=recipe["width"], height=recipe["height"],
             recipe_hash=digest(recipe),
         )  # fmt: skip
 
