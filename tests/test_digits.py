@@ -140,7 +140,7 @@ def test_the_bundled_model_draws_the_colours_it_is_asked_for() -> None:
     pipeline = DiffusionPipeline.from_pretrained(MODEL)
     pipeline.set_progress_bar_config(disable=True)
 
-    images = render(pipeline, [words.phrase(s) for s in wanted], seeds=range(20), guidance=3.0, steps=10)
+    images = render(pipeline, [words.phrase(s) for s in wanted], seeds=range(20), guidance=5.0, steps=10)
     _, inks, grounds = separate(images)
 
     assert images.shape == (20, 3, 64, 64)

@@ -119,7 +119,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model", type=Path, default=HERE / "model", help="folder of the model")
     parser.add_argument("--reader", type=Path, default=HERE / ".work" / "reader.pt", help="kept reader")
     parser.add_argument("--count", type=int, default=500, help="prompts")
-    parser.add_argument("--guidance", type=float, nargs="+", default=[3.0], help="scales to try")
+    parser.add_argument("--seed", type=int, default=PROMPT_SEED, help="of the prompts")
+    parser.add_argument("--guidance", type=float, nargs="+", default=[5.0], help="scales to try")
     parser.add_argument("--steps", type=int, default=20, help="of the scheduler")
     parser.add_argument("--schedulers", nargs="+", choices=SCHEDULERS, default=["DDIM"], help="which to try")
     parser.add_argument("--grid", type=Path, help="draw sample pictures there too")
@@ -134,7 +135,7 @@ def main() -> None:
     reader = Reader.at(options.reader)
     pipeline = DiffusionPipeline.from_pretrained(options.model)
     pipeline.set_progress_bar_config(disable=True)
-    wanted = list(islice(styles(PROMPT_SEED), options.count))
+    wanted = list(islice(styles(options.seed), options.count))
     prompts, seeds = [phrase(style) for style in wanted], range(FIRST_SEED, FIRST_SEED + options.count)
 
     print("| scheduler, steps | guidance | digit % | ink % | ground % | images/s |\n|---|---|---|---|---|---|")
