@@ -96,7 +96,7 @@ def ceiling(reader: Reader, *, copies: int = 4) -> str:
 
 
 def draw_grid(pipeline: DiffusionPipeline, *, guidance: float, steps: int, path: Path) -> None:
-    """Rows of prompts by digits zero to nine, all from one seed per row."""
+    """Rows of prompts by digits zero to nine, each image with a seed of its own."""
     margin, side = 220, 66
     sheet = Image.new("RGB", (margin + 10 * side, len(GRID) * side), "white")
     pen = ImageDraw.Draw(sheet)

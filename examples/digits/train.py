@@ -195,7 +195,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The command line; every default is what trained the bundled model."""
+    """The command line; the defaults are the sizes the bundled model was trained with."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
