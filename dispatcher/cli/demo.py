@@ -32,7 +32,7 @@ def demo(devices: str, plain: bool) -> int:
         plain=plain,
         new=True,
         chunk_s=LAPTOP_CHUNK_S,
-        arrangement=Arrangement(rows="look", cols="digit", pages="scheduler", pick={"guidance_scale": "2.5"}),
+        arrangement=Arrangement(rows="look", cols="digit", pages="scheduler", pick={"guidance_scale": "5"}),
     )
     code = render(farm, spec, source=str(JOB_FILE), options=options)
     if code == 0:
@@ -45,7 +45,7 @@ def _print_next() -> None:
     for why, command in (
         (
             "change one word",
-            './farm run -m examples/digits/model -p "a thick green four on black" --seeds 8 --steps 20 --guidance 3',
+            './farm run -m examples/digits/model -p "a thick green four on black" --seeds 8 --steps 20 --guidance 5',
         ),
         ("schedulers x steps", "./farm run examples/scheduler-steps.yaml"),
         ("SDXL on a real GPU", "./farm run examples/sdxl.yaml"),
