@@ -195,4 +195,4 @@ def _want(
 
 def _new_plan(job: Job, size: tuple[int, int], seat: Seat, workers: Sequence[Heartbeat]) -> Plan:
     threads = next(beat.threads for beat in workers if beat.node == seat.node)
-    return choose_plan(job.spec.plan, device_type=seat.device_type, threads=threads, width=size[0], height=size[1])
+    return choose_plan(job.spec.plan, device_type=seat.device_type, threads=threads, size=size, company=job.company)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from dispatcher.broker import Broker
 from storage.errors import BrokerAway
 from storage.messages import Heartbeat
-from storage.sql import Database, jobs
+from storage.sql import Database, chunks, jobs
 from storage.sql.jobs import JobRow
-from storage.states import JobState
+from storage.states import ChunkState, JobState
 
 WINDOW_S = 20.0
 
@@ -21,12 +21,12 @@ class Progress:
     row: JobRow
     workers: Sequence[Heartbeat]
     broker: str  # why workers cannot be seen, or empty
+    stored: int = 0  # images that workers have stored of chunks that are not recorded yet
 
     @property
     def ended(self) -> int:
         """Images made or failed, those still in a worker's hands included."""
-        stored = sum(beat.holding.images for beat in self.workers if beat.holding and beat.holding.job == self.row.id)
-        return min(self.row.images, self.row.done + self.row.failed + (stored if self.row.is_open else 0))
+        return min(self.row.images, self.row.done + self.row.failed + self.stored)
 
     @property
     def waits_for(self) -> str:
@@ -66,14 +66,20 @@ class Rate:
 
 def read_progress(database: Database, broker: Broker | None, job_id: str) -> Progress:
     """Read a job and who works. A broker that is away only hides the workers. Raises DatabaseAway."""
+    workers, away = _hear(broker)  # first: a chunk that is recorded meanwhile must not count twice
     with database.read() as connection:
         row = jobs.get(connection, job_id)
-    if broker is None:
-        return Progress(row, [], "")
+        issued = {chunk.number for chunk in chunks.in_state(connection, ChunkState.ISSUED, job_id=job_id)}
+    held = [beat.holding for beat in workers if beat.holding is not None and beat.holding.job == job_id]
+    stored = sum(holding.images for holding in held if holding.chunk in issued)
+    return Progress(row, workers, away, stored if row.is_open else 0)
+
+
+def _hear(broker: Broker | None) -> tuple[list[Heartbeat], str]:
     try:
-        return Progress(row, broker.hear().heartbeats, "")
+        return ([], "") if broker is None else (broker.hear().heartbeats, "")
     except BrokerAway as error:
-        return Progress(row, [], str(error))
+        return [], str(error)
 
 
 def describe_worker(beat: Heartbeat) -> str:

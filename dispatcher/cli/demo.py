@@ -32,7 +32,7 @@ def demo(devices: str, plain: bool) -> int:
         plain=plain,
         new=True,
         chunk_s=LAPTOP_CHUNK_S,
-        arrangement=Arrangement(rows="look", cols="digit", pages="scheduler", pick={"guidance_scale": "5"}),
+        arrangement=Arrangement(rows="look", cols="digit", pages="scheduler"),
     )
     code = render(farm, spec, source=str(JOB_FILE), options=options)
     if code == 0:

@@ -8,6 +8,7 @@ the same dimensions, so either is found from the other in as many steps as there
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 from typing import Any
 
 from storage.schedulers import SCHEDULERS
@@ -89,10 +90,10 @@ class Job:
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self._places = total(spec.dimensions)
-        dearest = [min(FIELDS[key].cost for key in dimension.keys) for dimension in spec.dimensions]
+        self._dearest = [min(FIELDS[key].cost for key in dimension.keys) for dimension in spec.dimensions]
         self._strides = _strides(spec.dimensions)
         self._derived = _find_derived(spec.dimensions)
-        render_order = sorted(range(len(spec.dimensions)), key=dearest.__getitem__)
+        render_order = sorted(range(len(spec.dimensions)), key=self._dearest.__getitem__)
         self._render_order = render_order
 
     def __len__(self) -> int:
@@ -121,6 +122,12 @@ class Job:
     def positions(self) -> int:
         """How many positions the render order has; with a sample, its size."""
         return self._places if self.spec.sample is None else min(self.spec.sample, self._places)
+
+    @property
+    def company(self) -> int:
+        """How many neighbours in render order may share a pipeline call: same model, size, scheduler and so on."""
+        alike = (axis for axis in self._render_order if self._dearest[axis] == Cost.IMAGE)
+        return prod(len(self.spec.dimensions[axis]) for axis in alike)
 
     @cached_property
     def images(self) -> int:

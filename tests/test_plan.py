@@ -1,0 +1,40 @@
+"""Which plan the farm chooses where a job pins nothing."""
+
+from math import ceil
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.plan import choose_plan
+
+
+@pytest.mark.parametrize(
+    ("company", "batch"),
+    [
+        pytest.param(1, 1, id="alone"),
+        pytest.param(32, 32, id="just one batch"),
+        pytest.param(40, 20, id="two twenties, not 32 and 8"),
+        pytest.param(10**6, 32, id="many"),
+    ],
+)
+def test_images_that_may_share_a_call_are_split_evenly(company: int, batch: int) -> None:
+    plan = choose_plan({}, device_type="cpu", threads=2, size=(64, 64), company=company)
+
+    assert plan.batch == batch
+
+
+@given(company=st.integers(1, 10**6), side=st.sampled_from([64, 512, 1024]), device=st.sampled_from(["cpu", "cuda"]))
+def test_padding_is_less_than_one_image_a_batch(company: int, side: int, device: str) -> None:
+    plan = choose_plan({}, device_type=device, threads=1, size=(side, side), company=company)
+
+    batches = ceil(company / plan.batch)
+    assert batches * plan.batch - company < batches
+
+
+def test_pins_win() -> None:
+    plan = choose_plan(
+        {"batch": 3, "dtype": "bfloat16", "threads": 7}, device_type="cpu", threads=2, size=(64, 64), company=100
+    )
+
+    assert (plan.batch, plan.dtype, plan.threads) == (3, "bfloat16", 7)
