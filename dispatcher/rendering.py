@@ -8,15 +8,15 @@ from types import FrameType
 
 import click
 
-from dispatcher.broker import Broker
-from dispatcher.contact import Arrangement, SheetFiles, draw_sheet, write_sheet
-from dispatcher.embedded import EmbeddedFarm
+from dispatcher.embedded.host import EmbeddedFarm
 from dispatcher.farm import Farm
-from dispatcher.gallery import Gallery
-from dispatcher.progress import Progress, duration
-from dispatcher.screen import make_screen
+from dispatcher.service.broker import Broker
 from dispatcher.submission import submit
-from dispatcher.watching import follow
+from dispatcher.views.contact import Arrangement, SheetFiles, draw_sheet, write_sheet
+from dispatcher.views.gallery import Gallery
+from dispatcher.views.progress import Progress, duration
+from dispatcher.views.screen import make_screen
+from dispatcher.views.watching import follow
 from storage.spec import Spec
 from storage.sql import images
 from storage.sql.jobs import JobRow

@@ -4,12 +4,12 @@ import time
 from dataclasses import dataclass
 
 from storage.blobs import BlobStore
-from storage.keys import new_id
 from storage.settings import Settings
 from storage.spec import Job, Spec
 from storage.spec_store import SpecStore
 from storage.sql import Database, jobs
 from storage.sql.jobs import JobRow, NewJob
+from storage.wire.keys import new_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from collections import OrderedDict
 
 from storage.blobs import BlobStore
 from storage.errors import PermanentError
-from storage.keys import spec_key
 from storage.spec import Job, Spec, canonical, digest
+from storage.wire.keys import spec_key
 
 KEPT = 8  # specs in memory; a spec holds every prompt of its job
 

@@ -7,17 +7,15 @@ from typing import Any
 
 import redis
 
-from dispatcher.broker import Broker
-from dispatcher.feeder import Feeder
-from dispatcher.lead import Leadership
-from dispatcher.reconciler import Reconciler
-from dispatcher.recorder import Recorder
-from dispatcher.sessions import Sessions
+from dispatcher.planning.sessions import Sessions
+from dispatcher.service.broker import Broker
+from dispatcher.service.feeder import Feeder
+from dispatcher.service.lead import Leadership
+from dispatcher.service.reconciler import Reconciler
+from dispatcher.service.recorder import Recorder
 from dispatcher.submission import submit
 from spec_files import frozen
-from storage import keys
 from storage.blobs import FolderStore
-from storage.messages import FailedImage, Heartbeat, Holding, MadeImage, Manifest, ModelEntry
 from storage.settings import Settings
 from storage.spec import Job, ModelFacts, Numbers, digest
 from storage.spec_store import SpecStore
@@ -26,6 +24,8 @@ from storage.sql.chunks import ChunkRow
 from storage.sql.images import ImageRow
 from storage.sql.jobs import JobRow
 from storage.states import ChunkState, Wish
+from storage.wire import keys
+from storage.wire.messages import FailedImage, Heartbeat, Holding, MadeImage, Manifest, ModelEntry
 
 MODEL = ModelEntry(digest="sha256:" + "a" * 64, family="Fake", width=64, height=64)
 SILENCE_S = 30.0

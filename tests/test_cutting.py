@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dispatcher.cutting import MAX_CHUNK_IMAGES, MAX_EMPTY, MAX_RANGES, chunk_images, cut
+from dispatcher.planning.cutting import MAX_CHUNK_IMAGES, MAX_EMPTY, MAX_RANGES, chunk_images, cut
 from spec_files import FACTS, frozen, job_files
 from storage.errors import InvalidSpec
 from storage.spec import Job

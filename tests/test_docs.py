@@ -16,7 +16,7 @@ from storage.errors import UserError
 from storage.settings import PREFIX, Settings
 from storage.spec import Job, Spec, check_job_file, freeze
 from storage.spec.fields import FIELDS
-from storage.spec.jobfile import (
+from storage.spec.file.jobfile import (
     DeriveSource,
     FileSource,
     JobFile,
@@ -27,7 +27,7 @@ from storage.spec.jobfile import (
     Rows,
     TemplateSource,
 )
-from storage.spec.reading import parse_yaml
+from storage.spec.file.reading import parse_yaml
 from storage.states import CHUNK_STEPS, JOB_STEPS, ImageState, Wish
 from worker.cli import main as farm_worker
 

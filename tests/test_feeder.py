@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from desk import MODEL, DispatcherDesk
-from storage.messages import ChunkMessage
 from storage.spec import Numbers
 from storage.sql import Database
 from storage.states import JobState
+from storage.wire.messages import ChunkMessage
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from dispatcher.gallery import FolderRefused, write_file
-from dispatcher.valkey import new_address, start_valkey
+from dispatcher.embedded.valkey import new_address, start_valkey
+from dispatcher.views.gallery import FolderRefused, write_file
 
 
 @pytest.mark.parametrize("name", ["taken/image.png", "x" * 300 + ".png"])

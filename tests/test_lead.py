@@ -2,7 +2,7 @@
 
 import pytest
 
-from dispatcher.lead import TAKEOVER_S, Leadership
+from dispatcher.service.lead import TAKEOVER_S, Leadership
 from storage.sql import Database
 from storage.sql.leading import NotLeading
 

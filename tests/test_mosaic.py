@@ -9,7 +9,7 @@ from rich.color import Color
 from rich.console import Console, Group
 from rich.text import Text
 
-from dispatcher.mosaic import mosaic
+from dispatcher.views.mosaic import mosaic
 from sheet_images import picture
 
 FOX = picture("#ff8000", size=(512, 300))

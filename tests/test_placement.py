@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.placement import SEAT_CHUNKS, Seat, Want, choose
+from dispatcher.planning.placement import SEAT_CHUNKS, Seat, Want, choose
 
 CHUNK_S = 60.0
 _models = st.sampled_from(["red", "blue"])

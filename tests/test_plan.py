@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.plan import choose_plan
+from storage.spec.plan import choose_plan
 
 
 @pytest.mark.parametrize(

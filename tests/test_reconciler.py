@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from desk import SILENCE_S, DispatcherDesk, failed
-from dispatcher.broker import Broker
-from dispatcher.feeder import Feeder
-from storage import keys
+from dispatcher.service.broker import Broker
+from dispatcher.service.feeder import Feeder
 from storage.errors import BrokerAway, StoreAway
 from storage.spec_store import SpecStore
 from storage.sql import Database
 from storage.states import ChunkState, JobState
+from storage.wire import keys
 
 
 @pytest.fixture

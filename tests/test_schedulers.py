@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from storage.errors import InvalidSpec
-from storage.schedulers import SCHEDULERS, find_scheduler
+from storage.spec.schedulers import SCHEDULERS, find_scheduler
 
 
 def test_every_class_and_option_is_one_of_diffusers() -> None:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.sessions import STORED_GRACE_S, AttemptId, Sessions
-from storage.messages import Heartbeat, Holding
+from dispatcher.planning.sessions import STORED_GRACE_S, AttemptId, Sessions
+from storage.wire.messages import Heartbeat, Holding
 
 ATTEMPT: AttemptId = ("j", 1, 1)
 OTHER: AttemptId = ("j", 2, 1)

@@ -81,7 +81,7 @@ def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
 
 
 def test_nothing_is_read_at_import() -> None:
-    script = "import storage.settings, storage.celery_app, storage.sql, dispatcher.service, dispatcher.submission"
+    script = "import storage.settings, storage.wire.celery_app, storage.sql, dispatcher.service.process"
     environment = {**os.environ, "FARM_CHUNK_S": "soon", "FARM_NONSENSE": "1"}
 
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, check=False)

@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spec_files import FACTS, frozen, job_files
-from storage.schedulers import SCHEDULERS
 from storage.spec import Job, JobFile, Numbers, Place, Spec, batch_key, canonical, digest, freeze
 from storage.spec.dimension import Derived
 from storage.spec.fields import FIELDS
+from storage.spec.schedulers import SCHEDULERS
 
 AT_ONCE = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 MODELS = dict.fromkeys(("./m", "owner/one", "owner/two"), FACTS)

@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import select
 
 from storage.errors import UnknownName
-from storage.plan import Plan
 from storage.spec import ModelFacts, Numbers
+from storage.spec.plan import Plan
 from storage.sql import Database, chunks, jobs, leading
 from storage.sql.chunks import NewChunk
 from storage.sql.jobs import NewJob

@@ -13,10 +13,10 @@ from PIL import Image
 
 import tiny
 from storage.errors import ModelMissing, ModelUnusable
-from storage.messages import ChunkMessage, ModelEntry
-from storage.plan import Plan
-from storage.schedulers import SCHEDULERS
 from storage.settings import Settings
+from storage.spec.plan import Plan
+from storage.spec.schedulers import SCHEDULERS
+from storage.wire.messages import ChunkMessage, ModelEntry
 from worker.diffusion import DiffusionRenderer
 from worker.renderer import Flaw, Recipe, StopRendering
 from worker_bench import Bench

@@ -6,7 +6,7 @@ import pytest
 
 from storage.errors import UserError
 from storage.logs import LineFormatter
-from storage.messages import Holding
+from storage.wire.messages import Holding
 from worker.child.link import progress_text
 from worker.devices import Card, host_name, plan_nodes, read_listing, visible
 

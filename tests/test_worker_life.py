@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from servers.valkey import ValkeyServer, find_valkey
-from storage import keys
+from storage.wire import keys
 from worker_desk import ROOT, Desk, descendants, fake_model, gone, slow_job, start_slow_chunk, wait_for, worker
 
 NODE = "test-cpu"

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from servers.valkey import ValkeyServer
-from storage import keys
-from storage.messages import MadeImage, Manifest
 from storage.spec import Job, ModelFacts, digest
+from storage.wire import keys
+from storage.wire.messages import MadeImage, Manifest
 from worker_desk import ONE_BY_ONE, Desk, fake_model, slow_job, start_slow_chunk, wait_for, worker
 
 NODE = "test-cpu"

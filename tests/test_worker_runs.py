@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from storage import keys
 from storage.errors import DiskFull
 from storage.spec import Numbers, canonical
+from storage.wire import keys
 from worker.child.level import Level
 from worker.renderer import Recipe
 from worker.runs import Run

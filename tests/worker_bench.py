@@ -4,13 +4,13 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from storage import keys
 from storage.blobs import FolderStore
 from storage.errors import StoreAway
-from storage.messages import ChunkMessage, Manifest
 from storage.settings import Settings
 from storage.spec import JobFile, Spec, canonical, freeze
 from storage.spec_store import SpecStore
+from storage.wire import keys
+from storage.wire.messages import ChunkMessage, Manifest
 from worker.child.level import Level
 from worker.fake import FakeRenderer
 from worker.renderer import Renderer

@@ -14,12 +14,12 @@ from typing import Any, Self, TypeVar
 import redis
 from kombu import Exchange, Queue, pools
 
-from storage import keys
 from storage.blobs import FolderStore
-from storage.celery_app import RENDER, make_app
-from storage.messages import ChunkMessage, Heartbeat, Manifest, ModelEntry, Orders
-from storage.plan import Plan
 from storage.spec import JobFile, Numbers, Spec, canonical, freeze
+from storage.spec.plan import Plan
+from storage.wire import keys
+from storage.wire.celery_app import RENDER, make_app
+from storage.wire.messages import ChunkMessage, Heartbeat, Manifest, ModelEntry, Orders
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[1]

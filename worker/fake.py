@@ -20,10 +20,10 @@ from PIL import Image, ImageChops, ImageDraw, ImageFont
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from storage.errors import ModelMissing, ModelUnusable
-from storage.messages import ModelEntry
-from storage.plan import Plan
 from storage.settings import Settings
 from storage.spec import canonical
+from storage.spec.plan import Plan
+from storage.wire.messages import ModelEntry
 from worker.models import Hashes, data_files
 from worker.renderer import Device, Flaw, Recipe, Watch
 

@@ -24,11 +24,12 @@ from celery.platforms import SecurityWarning
 from celery.signals import worker_shutting_down
 from kombu import Exchange, Queue
 
-from storage import keys, logs
-from storage.celery_app import make_app
+from storage import logs
 from storage.errors import FarmError, InvalidSetting
-from storage.messages import Heartbeat
 from storage.settings import Settings, load_settings
+from storage.wire import keys
+from storage.wire.celery_app import make_app
+from storage.wire.messages import Heartbeat
 from worker.child.link import celery_name, connect
 from worker.child.tasks import BOOT_VARIABLE, NODE_VARIABLE, STOP_SIGNAL
 

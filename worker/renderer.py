@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from storage.messages import ModelEntry
-from storage.plan import Plan
+from storage.spec.plan import Plan
+from storage.wire.messages import ModelEntry
 
 if TYPE_CHECKING:
     from PIL.Image import Image

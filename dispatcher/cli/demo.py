@@ -16,9 +16,9 @@ JOB_FILE = Path("examples/digits.yaml")
 def demo(devices: str, plain: bool) -> int:
     """Render a few hundred digits by four schedulers, from nothing to a contact sheet. Fresh each time."""
     from dispatcher.cli.run import LAPTOP_CHUNK_S
-    from dispatcher.contact import Arrangement
-    from dispatcher.naming import DEFAULT_PATTERN
     from dispatcher.rendering import Options, render
+    from dispatcher.views.contact import Arrangement
+    from dispatcher.views.naming import DEFAULT_PATTERN
 
     file = Path(__file__).resolve().parents[2] / JOB_FILE
     if not file.exists():

@@ -44,8 +44,8 @@ def _store(farm: Farm) -> str:
 
 
 def _broker(farm: Farm) -> str:
-    from dispatcher.broker import Broker
     from dispatcher.cli.services import _broker_url
+    from dispatcher.service.broker import Broker
     from storage.errors import InvalidSetting
 
     try:
@@ -62,9 +62,9 @@ def _broker(farm: Farm) -> str:
 
 
 def _workers(farm: Farm) -> str:
-    from dispatcher.broker import Broker
     from dispatcher.cli.services import _broker_url
-    from dispatcher.progress import describe_worker
+    from dispatcher.service.broker import Broker
+    from dispatcher.views.progress import describe_worker
 
     try:
         beats = Broker(_broker_url(farm.settings)).hear().heartbeats

@@ -73,7 +73,7 @@ def check(file: Path, changes: tuple[str, ...], sample: int | None, devices: str
 
     Prints the number of images, the size of each axis, the first and the last recipe, and the bytes to expect.
     """
-    from dispatcher.estimate import estimate, print_estimate
+    from dispatcher.views.estimate import estimate, print_estimate
 
     farm = open_farm()
     spec = load_spec(farm, file, changes=changes)
@@ -87,8 +87,8 @@ def check(file: Path, changes: tuple[str, ...], sample: int | None, devices: str
     from dataclasses import replace
 
     from dispatcher.cli.run import LAPTOP_CHUNK_S
-    from dispatcher.naming import DEFAULT_PATTERN
     from dispatcher.rendering import Options, render
+    from dispatcher.views.naming import DEFAULT_PATTERN
 
     part = replace(spec, name=f"{spec.name[:56]}-sample", sample=sample)
     options = Options(
@@ -109,7 +109,7 @@ def schema() -> None:
 @json_option
 def schedulers(as_json: bool) -> None:
     """List the schedulers that a job may name."""
-    from storage.schedulers import SCHEDULERS
+    from storage.spec.schedulers import SCHEDULERS
 
     if as_json:
         echo_json([_scheduler(kind) for kind in SCHEDULERS.values()])

@@ -113,10 +113,10 @@ def show(job: str, as_json: bool) -> None:
 @plain_option
 def watch(job: str, plain: bool) -> int:
     """Follow a job until it ends. Ctrl-C ends the watching, not the job."""
-    from dispatcher.broker import Broker
     from dispatcher.cli.services import _broker_url
-    from dispatcher.screen import make_screen
-    from dispatcher.watching import follow
+    from dispatcher.service.broker import Broker
+    from dispatcher.views.screen import make_screen
+    from dispatcher.views.watching import follow
     from storage.errors import InvalidSetting
     from storage.sql import jobs
     from storage.states import JobState

@@ -13,8 +13,8 @@ from dispatcher.cli.common import echo_json, job_argument, name_option, open_far
 @click.option("--to", type=click.Path(dir_okay=False, path_type=Path), help="Also write the picture to this file.")
 def image(job: str, number: int, to: Path | None) -> None:
     """Print how image NUMBER of a job came to be, as JSON."""
-    from dispatcher.gallery import write_file
-    from dispatcher.provenance import provenance
+    from dispatcher.views.gallery import write_file
+    from dispatcher.views.provenance import provenance
     from storage.errors import UnknownName
     from storage.sql import images as image_rows
     from storage.sql import jobs
@@ -38,7 +38,7 @@ def image(job: str, number: int, to: Path | None) -> None:
 @name_option
 def images(job: str, to: Path, pattern: str) -> None:
     """Copy the images of a job into a folder, with readable names."""
-    from dispatcher.gallery import Gallery
+    from dispatcher.views.gallery import Gallery
     from storage.sql import jobs
 
     farm = open_farm()
@@ -64,7 +64,7 @@ def sheet(
 
     Fields are recipe keys (prompt, seed, scheduler, steps, ...) and labels. What was chosen and what was cut is said.
     """
-    from dispatcher.contact import Arrangement, draw_sheet, write_sheet
+    from dispatcher.views.contact import Arrangement, draw_sheet, write_sheet
     from storage.sql import jobs
 
     wanted = Arrangement(rows=rows, cols=cols, pages=pages, pick=parse_picks(picks), limit=limit)

@@ -19,7 +19,7 @@ def up(devices: str) -> int:
 
     'farm submit', 'farm run' and 'farm watch' in another terminal use it.
     """
-    from dispatcher.embedded import EmbeddedFarm
+    from dispatcher.embedded.host import EmbeddedFarm
 
     farm = open_farm()
     farm.database.prepare()
@@ -44,7 +44,7 @@ def dispatcher() -> int:
 
     Several may run; one leads, the others stand by.
     """
-    from dispatcher.service import Dispatcher
+    from dispatcher.service.process import Dispatcher
     from storage.logs import configure
 
     farm = open_farm()
@@ -64,7 +64,7 @@ def flower(port: int | None, address: str) -> None:
 
     The user is farm; the password is FARM_FLOWER_PASSWORD, or made up and printed.
     """
-    from dispatcher.flower import run_flower
+    from dispatcher.embedded.flower import run_flower
 
     farm = open_farm()
     url = _broker_url(farm.settings)
@@ -75,7 +75,7 @@ def _broker_url(settings: Settings) -> str:
     """The broker of the settings, or that of the embedded farm that is up."""
     if settings.broker_url is not None:
         return settings.broker_url.get_secret_value()
-    from dispatcher.valkey import known_address
+    from dispatcher.embedded.valkey import known_address
 
     address = known_address(settings.home)
     if address is None:

@@ -1,11 +1,11 @@
 """What a user wishes for, frozen: the job file, the lazy product of its axes, the recipe of each image. All pure."""
 
 from storage.spec.canonical import canonical, digest
-from storage.spec.freezing import freeze
+from storage.spec.file.freezing import freeze
+from storage.spec.file.jobfile import JobFile
+from storage.spec.file.reading import check_job_file, read_job_file
 from storage.spec.job import Job, ModelFacts, Place, Spec, batch_key
-from storage.spec.jobfile import JobFile
 from storage.spec.ranges import Numbers
-from storage.spec.reading import check_job_file, read_job_file
 
 __all__ = [
     "Job", "JobFile", "ModelFacts", "Numbers", "Place", "Spec",

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, TypeAdapter
 
 from storage.errors import InvalidSpec
-from storage.schedulers import check_options, find_scheduler
+from storage.spec.schedulers import check_options, find_scheduler
 
 SIZE_STEP = 8  # pixels per latent of every latent-diffusion VAE in use
 MAX_SIDE = 8192  # pixels

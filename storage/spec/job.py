@@ -11,11 +11,11 @@ from functools import cached_property
 from math import prod
 from typing import Any
 
-from storage.schedulers import SCHEDULERS
 from storage.spec.canonical import digest, seed_from
 from storage.spec.dimension import Derived, Dimension, from_json, total
 from storage.spec.exclusion import Clause, excluded_count, is_excluded
 from storage.spec.fields import FIELDS, Cost
+from storage.spec.schedulers import SCHEDULERS
 
 SPEC_SCHEMA = 1
 RECIPE_SCHEMA = 1

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, RowMapping, Select, func, insert, select, update
 
-from storage.plan import Plan
 from storage.spec import Numbers
+from storage.spec.plan import Plan
 from storage.sql.tables import attempt, chunk, job, plan
 from storage.states import ChunkState, chunk_sources_of
 

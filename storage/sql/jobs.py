@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from storage.errors import UnknownName, nearest
-from storage.plan import Plan
 from storage.spec import ModelFacts
+from storage.spec.plan import Plan
 from storage.sql.lookups import plan_id
 from storage.sql.tables import job, job_plan, plan
 from storage.states import OPEN_JOBS, JobState, Wish, sources_of

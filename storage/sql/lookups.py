@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from storage.plan import Plan
+from storage.spec.plan import Plan
 from storage.sql.tables import environment, model, plan, prompt
 
 _BATCH = 500  # below SQLite's limit on variables

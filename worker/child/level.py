@@ -5,7 +5,7 @@ Each field has one writer and is replaced whole, so neither side needs a lock an
 
 import threading
 
-from storage.messages import Holding
+from storage.wire.messages import Holding
 
 
 class Level:

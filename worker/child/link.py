@@ -20,9 +20,9 @@ import redis
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from storage import keys
-from storage.celery_app import RECORD
-from storage.messages import Heartbeat, Holding, Orders
+from storage.wire import keys
+from storage.wire.celery_app import RECORD
+from storage.wire.messages import Heartbeat, Holding, Orders
 from worker.child.level import Level
 
 log = logging.getLogger(__name__)

@@ -15,12 +15,13 @@ from celery import Celery, current_app, shared_task
 from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
 from pydantic import ValidationError
 
-from storage import keys, logs
+from storage import logs
 from storage.blobs import open_store
-from storage.celery_app import RENDER
-from storage.messages import ChunkMessage
 from storage.settings import Settings, load_settings
 from storage.spec_store import SpecStore
+from storage.wire import keys
+from storage.wire.celery_app import RENDER
+from storage.wire.messages import ChunkMessage
 from worker.child.level import Level
 from worker.child.link import Identity, Link
 from worker.renderer import make_renderer

@@ -13,9 +13,9 @@ import transformers
 from PIL import Image
 from torch import Tensor
 
-from storage.messages import ModelEntry
-from storage.plan import Plan
 from storage.settings import Settings
+from storage.spec.plan import Plan
+from storage.wire.messages import ModelEntry
 from worker.diffusion.folders import family, find_folder, model_files, native_size
 from worker.diffusion.resident import Pipelines, Resident
 from worker.diffusion.sampling import call_arguments, generators, new_scheduler, starting_noise

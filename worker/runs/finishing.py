@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from storage import keys
 from storage.errors import DiskFull, TransientError
-from storage.messages import FailedImage, MadeImage
-from storage.plan import Plan
 from storage.spec import digest
+from storage.spec.plan import Plan
+from storage.wire import keys
+from storage.wire.messages import FailedImage, MadeImage
 from worker.renderer import Flaw, Recipe, StopRendering
 from worker.runs.patience import Patience
 from worker.runs.picture import PNG_TYPE, STRIP_TYPE, encode_png, encode_strip, find_flaw, pixel_sha256, provenance

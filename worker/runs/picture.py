@@ -12,8 +12,8 @@ from typing import Any, Final
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from storage.plan import Plan
 from storage.spec import canonical
+from storage.spec.plan import Plan
 from worker.renderer import Flaw, Recipe
 
 CHUNK_SCHEMA: Final = 1

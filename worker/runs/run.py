@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from storage import keys
 from storage.errors import DiskFull, ModelUnusable, PermanentError, TransientError
-from storage.messages import ChunkMessage, FailedImage, Holding, MadeImage, Manifest, ModelEntry
-from storage.plan import Plan
 from storage.spec import Job, ModelFacts, Numbers
+from storage.spec.plan import Plan
+from storage.wire import keys
+from storage.wire.messages import ChunkMessage, FailedImage, Holding, MadeImage, Manifest, ModelEntry
 from worker.renderer import Flaw, StopRendering
 from worker.runs.batches import Batch, Wanted, cut
 from worker.runs.finishing import Drawn, Finishing

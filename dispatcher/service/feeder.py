@@ -11,19 +11,19 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from dispatcher.broker import Broker
-from dispatcher.cutting import chunk_images, cut
-from dispatcher.placement import Seat, Send, Want, choose
-from dispatcher.recorder import end_job, finish_if_complete
+from dispatcher.planning.cutting import chunk_images, cut
+from dispatcher.planning.placement import Seat, Send, Want, choose
+from dispatcher.service.broker import Broker
+from dispatcher.service.recorder import end_job, finish_if_complete
 from storage.errors import PermanentError
-from storage.messages import ChunkMessage, Heartbeat, ModelEntry
-from storage.plan import Plan, choose_plan
 from storage.spec import Job, Numbers
+from storage.spec.plan import Plan, choose_plan
 from storage.spec_store import SpecStore
 from storage.sql import Database, chunks, jobs
 from storage.sql.chunks import ChunkRow, NewChunk
 from storage.sql.jobs import JobRow
 from storage.states import ChunkState, JobState, Wish
+from storage.wire.messages import ChunkMessage, Heartbeat, ModelEntry
 
 log = logging.getLogger(__name__)
 MAX_IDLE = 10  # decisions a round that come to nothing: empty places to walk over, jobs that cannot go on

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from storage.spec.canonical import digest
-from storage.spec.jobfile import Dtype
+from storage.spec.file.jobfile import Dtype
 
 _CPU_BATCH_PIXELS = 32 * 64 * 64  # tiny pictures gain from batches on a CPU, large ones do not
 _GPU_BATCH_PIXELS = 8 * 512 * 512

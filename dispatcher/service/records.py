@@ -12,10 +12,10 @@ from celery.worker import WorkController
 from celery.worker import state as worker_state
 from kombu import Exchange, Queue
 
-from dispatcher.recorder import Recorder
-from storage.celery_app import RECORD, make_app
+from dispatcher.service.recorder import Recorder
 from storage.errors import FarmError, TransientError
-from storage.keys import RECORD_QUEUE
+from storage.wire.celery_app import RECORD, make_app
+from storage.wire.keys import RECORD_QUEUE
 
 log = logging.getLogger(__name__)
 

@@ -4,12 +4,12 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dispatcher.broker import Broker
+from dispatcher.service.broker import Broker
 from storage.errors import BrokerAway
-from storage.messages import Heartbeat
 from storage.sql import Database, chunks, jobs
 from storage.sql.jobs import JobRow
 from storage.states import ChunkState, JobState
+from storage.wire.messages import Heartbeat
 
 WINDOW_S = 20.0
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from dispatcher.parts import POLL_S, Part, end_orphans
-from dispatcher.valkey import BrokerAddress, known_address, new_address, start_valkey
+from dispatcher.embedded.parts import POLL_S, Part, end_orphans
+from dispatcher.embedded.valkey import BrokerAddress, known_address, new_address, start_valkey
 from storage.errors import DiskFull, InvalidSetting, PartFailed
 from storage.settings import Settings
 

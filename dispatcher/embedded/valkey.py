@@ -11,7 +11,7 @@ from pathlib import Path
 
 import redis
 
-from dispatcher.parts import POLL_S, Part
+from dispatcher.embedded.parts import POLL_S, Part
 from storage.errors import PartFailed
 
 START_S = 10.0

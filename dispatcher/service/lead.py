@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection
 
-from storage.keys import new_id
 from storage.sql import Database, leading
 from storage.sql.leading import Lead, NotLeading
+from storage.wire.keys import new_id
 
 log = logging.getLogger(__name__)
 TAKEOVER_S = 10.0  # how long a leader's beat must stand still before another one takes over

@@ -12,11 +12,9 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
-from dispatcher.manifest import check_manifest
+from dispatcher.planning.manifest import check_manifest
 from storage.blobs import BlobStore, is_key
 from storage.errors import ManifestRefused
-from storage.keys import manifest_key, run_prefix
-from storage.messages import FailedImage, Manifest
 from storage.spec import Job, ModelFacts, Numbers, Place, digest
 from storage.spec.fields import scheduler_label
 from storage.spec_store import SpecStore
@@ -25,6 +23,8 @@ from storage.sql.chunks import ChunkRow, NewChunk
 from storage.sql.lookups import environment_id, model_ids, prompt_ids
 from storage.sql.tables import job as job_table
 from storage.states import ChunkState, ImageState, JobState
+from storage.wire.keys import manifest_key, run_prefix
+from storage.wire.messages import FailedImage, Manifest
 
 log = logging.getLogger(__name__)
 _BLANK = dict.fromkeys(("key", "preview_key", "sha256", "pixel_sha256", "bytes", "render_s", "encode_s", "upload_s"))

@@ -4,7 +4,7 @@ import errno
 from contextlib import suppress
 from pathlib import Path
 
-from dispatcher.naming import file_name
+from dispatcher.views.naming import file_name
 from storage.blobs import BlobStore
 from storage.errors import DiskFull, UserError
 from storage.sql import Database, images

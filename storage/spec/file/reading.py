@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from storage.errors import InvalidSpec, UnreadableFile, nearest
 from storage.rules import rule_of
-from storage.spec.jobfile import (
+from storage.spec.file.jobfile import (
     AXIS_TAGS,
     DeriveSource,
     FileSource,

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from storage.plan import Plan
+from storage.spec.plan import Plan
 
 Ranges = list[list[int]]  # as Numbers.to_json gives them
 

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from storage.errors import InvalidSpec, UnreadableFile, nearest
 from storage.spec.dimension import Derived, Dimension, Span, Table, Template, Values, Zipped, template_names
 from storage.spec.fields import FIELDS, check_value
-from storage.spec.jobfile import DeriveSource, FileSource, RangeSource, Rows, TemplateSource
-from storage.spec.reading import explain
+from storage.spec.file.jobfile import DeriveSource, FileSource, RangeSource, Rows, TemplateSource
+from storage.spec.file.reading import explain
 
 MAX_PLACES = 10**15  # of one axis; far above the cap on a job, far below what a counter holds
 WHOLE_NUMBER_KEYS = frozenset({"seed", "steps", "width", "height"})

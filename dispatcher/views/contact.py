@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from dispatcher.farm import Farm
-from dispatcher.gallery import write_file
 from dispatcher.sheet import Sheet, SheetImage, make_sheet
+from dispatcher.views.gallery import write_file
 from storage.spec import Job, Place
 from storage.spec.fields import scheduler_label
 from storage.sql import images

@@ -3,11 +3,11 @@
 import time
 from collections.abc import Callable
 
-from dispatcher.broker import Broker
 from dispatcher.farm import Farm
-from dispatcher.gallery import Gallery
-from dispatcher.progress import Progress, read_progress
-from dispatcher.screen import Screen
+from dispatcher.service.broker import Broker
+from dispatcher.views.gallery import Gallery
+from dispatcher.views.progress import Progress, read_progress
+from dispatcher.views.screen import Screen
 from storage.blobs import BlobStore
 from storage.sql import images
 

@@ -1,11 +1,11 @@
 """Whether a manifest says only what its run was asked to do. Pure."""
 
 from storage.errors import ManifestRefused
-from storage.keys import run_prefix
-from storage.messages import Manifest
 from storage.spec import Job, Numbers, digest
 from storage.sql.chunks import ChunkRow
 from storage.sql.jobs import JobRow
+from storage.wire.keys import run_prefix
+from storage.wire.messages import Manifest
 
 
 def check_manifest(manifest: Manifest, *, key: str, job: Job, job_row: JobRow, chunk: ChunkRow) -> None:

@@ -10,11 +10,11 @@ from celery import Celery
 from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
 
-from storage.celery_app import RENDER, VISIBILITY_S, make_app
 from storage.errors import BrokerAway, InvalidSetting
-from storage.keys import EPOCH_KEY, WORKER_KEYS, orders_key, token_key, worker_key, worker_queue
-from storage.messages import ChunkMessage, Heartbeat, Orders, parse_heartbeats
 from storage.settings import without_password
+from storage.wire.celery_app import RENDER, VISIBILITY_S, make_app
+from storage.wire.keys import EPOCH_KEY, WORKER_KEYS, orders_key, token_key, worker_key, worker_queue
+from storage.wire.messages import ChunkMessage, Heartbeat, Orders, parse_heartbeats
 
 _TIMEOUT_S = 5.0
 _ORDERS_LIVE_S = 60

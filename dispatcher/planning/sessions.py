@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from storage.messages import Heartbeat
+from storage.wire.messages import Heartbeat
 
 AttemptId = tuple[str, int, int]  # job, chunk, attempt
 Loss = Literal[

@@ -11,21 +11,21 @@ import logging
 import threading
 import time
 
-from dispatcher.broker import Broker
-from dispatcher.feeder import Feeder
-from dispatcher.lead import Leadership
-from dispatcher.reconciler import Reconciler
-from dispatcher.recorder import Recorder
-from dispatcher.records import RecordConsumer
-from dispatcher.sessions import Sessions
+from dispatcher.planning.sessions import Sessions
+from dispatcher.service.broker import Broker
+from dispatcher.service.feeder import Feeder
+from dispatcher.service.lead import Leadership
+from dispatcher.service.reconciler import Reconciler
+from dispatcher.service.recorder import Recorder
+from dispatcher.service.records import RecordConsumer
 from storage.blobs import BlobStore
 from storage.errors import FarmError, TransientError
-from storage.keys import new_id
-from storage.messages import Orders
 from storage.settings import Settings
 from storage.spec_store import SpecStore
 from storage.sql import Database
 from storage.sql.leading import NotLeading
+from storage.wire.keys import new_id
+from storage.wire.messages import Orders
 
 log = logging.getLogger(__name__)
 NEVER = float("-inf")

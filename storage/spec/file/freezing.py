@@ -8,9 +8,9 @@ from typing import Any
 from storage.errors import InvalidSpec, nearest
 from storage.spec.dimension import Derived, Dimension, total
 from storage.spec.fields import FIELDS
+from storage.spec.file.jobfile import JobFile
+from storage.spec.file.sources import checked, read_axis, read_rows, read_zip
 from storage.spec.job import Job, Spec
-from storage.spec.jobfile import JobFile
-from storage.spec.sources import checked, read_axis, read_rows, read_zip
 
 _IMAGE_WORDS = frozenset({"number", "worker", "sha256"})  # what file names know an image by, beside its recipe
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")

@@ -9,15 +9,15 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection
 
-from dispatcher.broker import Broker
-from dispatcher.recorder import Recorder, end_job
-from dispatcher.sessions import Loss, Sessions
+from dispatcher.planning.sessions import Loss, Sessions
+from dispatcher.service.broker import Broker
+from dispatcher.service.recorder import Recorder, end_job
 from storage.blobs import BlobStore
 from storage.errors import PermanentError
-from storage.keys import chunk_prefix
 from storage.sql import Database, chunks, jobs
 from storage.sql.chunks import ChunkRow
 from storage.states import ChunkState, JobState, Wish
+from storage.wire.keys import chunk_prefix
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from dispatcher.mosaic import mosaic
-from dispatcher.progress import Progress, Rate, describe_worker, duration
+from dispatcher.views.mosaic import mosaic
+from dispatcher.views.progress import Progress, Rate, describe_worker, duration
 
 MOSAIC_LINES = 8
 MAX_WORKERS = 8

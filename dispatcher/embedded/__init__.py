@@ -1,0 +1,1 @@
+"""The programs of one host: broker, dispatcher, workers, Flower, started and tended by one command."""

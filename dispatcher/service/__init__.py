@@ -1,0 +1,1 @@
+"""The dispatcher's process: feed workers, record what they made, take back what is lost."""

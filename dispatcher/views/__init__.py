@@ -1,0 +1,1 @@
+"""What a person sees of a job: progress, pictures, names, provenance, estimates, the sheet."""
