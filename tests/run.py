@@ -29,9 +29,10 @@ def main(arguments: list[str]) -> int:
     install_ministack()
     for name, command in () if chosen else CHECKS:
         print(f"== {name}", flush=True)
-        if code := subprocess.run(command, cwd=ROOT, env=env, check=False).returncode:
-            print(f"farm: {name} failed", file=sys.stderr)
-            return code
+        ended = subprocess.run(command, cwd=ROOT, env=env, check=False, capture_output=True, text=True)
+        if ended.returncode:
+            print(f"{ended.stdout}{ended.stderr}\nfarm: {name} failed", file=sys.stderr)
+            return ended.returncode
     print("== tests", flush=True)
     return subprocess.run([sys.executable, "-m", "pytest", *chosen], cwd=ROOT, env=env, check=False).returncode
 

@@ -24,11 +24,11 @@ EXIT_FAILED, EXIT_USER, EXIT_INTERRUPTED = 1, 2, 130
 class FarmGroup(click.Group):
     """Loads the module of a command when it is called, and words errors."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002: click's signature
+    def list_commands(self, ctx: click.Context) -> list[str]:
         """Every command, in the order in which a newcomer meets them."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002: click's signature
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None

@@ -133,7 +133,7 @@ def _check_option(value: object, *, path: str) -> None:
 
 def _is_scheduler(entry: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(entry.get("name"), str):
-        raise ValueError("must be a name, or {name: ..., option: value}")  # noqa: TRY004: pydantic wants ValueError
+        raise ValueError("must be a name, or {name: ..., option: value}")
     return entry
 
 
