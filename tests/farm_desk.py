@@ -36,9 +36,9 @@ class Desk:
         self._started: list[subprocess.Popen[str]] = []
 
     def write_job(self, **changes: object) -> Path:
-        """A job file of 3 prompts x 8 seeds x 2 schedulers, with changes."""
+        """A job file of 3 prompts x 8 seeds x 2 schedulers in 12 batches, with changes."""
         job = {
-            "name": "desk", "model": "model", "steps": 4,
+            "name": "desk", "model": "model", "steps": 4, "plan": {"batch": 4},
             "axes": {
                 "prompt": ["a fox", "two foxes\nand a 🦊", "three"], "seed": {"derive": 8},
                 "scheduler": ["ddim", "euler_a"],

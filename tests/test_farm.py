@@ -163,7 +163,7 @@ def test_run_joins_a_farm_that_is_up(make_desk: Callable[..., Desk]) -> None:
 
 
 def test_cancel_keeps_what_is_made(make_desk: Callable[..., Desk]) -> None:
-    desk = make_desk(seconds_per_step=0.1, FARM_CHUNK_S="1")
+    desk = make_desk(seconds_per_step=0.2, FARM_CHUNK_S="1")
     running = desk.start_farm("run", str(desk.write_job()), "--plain")
     wait_until(lambda: desk.done() >= 2, what="the first images")
 
