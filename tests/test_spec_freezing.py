@@ -53,6 +53,11 @@ FAULTS = [
     ),
     pytest.param({"zip": [{}]}, "zip[0] = {}: must hold axes of one length", id="empty zip"),
     pytest.param({"exclude": [{"foo": 1}]}, "exclude[0].foo = 1: not an axis or label of this job", id="exclude what"),
+    pytest.param(
+        {"axes": {"seed": {"derive": 2}}, "exclude": [{"seed": 0}]},
+        "exclude[0].seed = 0: seeds are derived in this job; exclude by other keys",
+        id="exclude a derived seed",
+    ),
     pytest.param({"exclude": [{}]}, "exclude[0] = {}: must name at least one axis", id="exclude nothing"),
     pytest.param(
         {"axes": {"seed": [1, 2]}, "exclude": [{"seed": []}]}, "exclude[0].seed = []: must not be", id="no values"

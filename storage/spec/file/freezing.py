@@ -62,7 +62,7 @@ def freeze(file: JobFile, *, base: Path, name: str, max_images: int) -> Spec:
 
 def _fixed(file: JobFile, dimensions: list[Dimension]) -> dict[str, Any]:
     """What is the same for every image. Refuses a key given twice, and one that must be given and is not."""
-    parts = [part for dimension in dimensions for part in getattr(dimension, "parts", (dimension,))]
+    parts = _parts(dimensions)
     _check_labels(parts)
     bound = _bound_keys(dimensions)
     derives = any(isinstance(part, Derived) for part in parts)
@@ -124,22 +124,32 @@ def _clause(clause: Mapping[str, Any], dimensions: list[Dimension], *, path: str
     labels = {label for probe in probes for label in probe.labels}
     if not clause:
         raise InvalidSpec(path, clause, "must name at least one axis")
+    derived = any(isinstance(part, Derived) for part in _parts(dimensions))
     frozen: dict[str, list[Any]] = {}
     for key, given in clause.items():
-        values = given if isinstance(given, list) else [given]
+        where, values = f"{path}.{key}", given if isinstance(given, list) else [given]
         if not values:
-            raise InvalidSpec(f"{path}.{key}", given, "must not be empty")
+            raise InvalidSpec(where, given, "must not be empty")
+        if key == "seed" and derived:
+            raise InvalidSpec(where, given, "seeds are derived in this job; exclude by other keys")
         if key in labels:
-            frozen[key] = [str(value) for value in values if isinstance(value, str | int | float)]
-            if len(frozen[key]) < len(values):
-                raise InvalidSpec(f"{path}.{key}", given, "must be text, or a list of texts")
+            frozen[key] = _label_texts(values, path=where)
         elif key in keys:
-            frozen[key] = [checked(key, value, path=f"{path}.{key}") for value in values]
+            frozen[key] = [checked(key, value, path=where) for value in values]
         else:
-            raise InvalidSpec(
-                f"{path}.{key}", given, f"not an axis or label of this job; {nearest(key, keys | labels)}"
-            )
+            raise InvalidSpec(where, given, f"not an axis or label of this job; {nearest(key, keys | labels)}")
     return frozen
+
+
+def _label_texts(values: list[Any], *, path: str) -> list[str]:
+    if not all(isinstance(value, str | int | float) for value in values):
+        raise InvalidSpec(path, values, "must be text, or a list of texts")
+    return [str(value) for value in values]
+
+
+def _parts(dimensions: list[Dimension]) -> list[Dimension]:
+    """Every dimension, those inside a zip one by one."""
+    return [part for dimension in dimensions for part in getattr(dimension, "parts", (dimension,))]
 
 
 def _clean(name: str) -> str:
