@@ -233,3 +233,21 @@ def test_strides_need_few_ranges(start: int, step: int, rows: int, width: int) -
     numbers = [start + row + step * column for row in range(rows) for column in range(width)]
 
     assert len(Numbers.of(numbers).to_json()) <= 2 * rows
+
+
+@pytest.mark.parametrize(
+    ("entries", "company"),
+    [
+        pytest.param({"axes": {"scheduler": ["ddim", "euler"], "steps": [2, 4]}}, 1, id="every image differs"),
+        pytest.param({"axes": {"prompt": ["a", "b"], "seed": {"count": 5}, "steps": [2, 4]}}, 10, id="two inner axes"),
+        pytest.param(
+            {"zip": [{"prompt": ["a", "b", "c", "d"], "steps": [2, 2, 4, 4]}], "axes": {"seed": {"count": 3}}}, 6,
+            id="a zip in runs of two",
+        ),
+        pytest.param({"zip": [{"prompt": ["a", "b"], "steps": [2, 4]}]}, 1, id="a zip that changes each time"),
+    ],
+)  # fmt: skip
+def test_a_job_knows_how_many_images_may_share_a_call(tmp_path: Path, entries: dict[str, Any], company: int) -> None:
+    job = Job(frozen(tmp_path, **entries))
+
+    assert job.company == company

@@ -8,6 +8,7 @@ the same dimensions, so either is found from the other in as many steps as there
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 from math import prod
 from typing import Any
 
@@ -19,6 +20,7 @@ from storage.spec.schedulers import SCHEDULERS
 
 SPEC_SCHEMA = 1
 RECIPE_SCHEMA = 1
+PROBED_PLACES = 1000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,9 +127,14 @@ class Job:
 
     @property
     def company(self) -> int:
-        """How many neighbours in render order may share a pipeline call: same model, size, scheduler and so on."""
-        alike = (axis for axis in self._render_order if self._dearest[axis] == Cost.IMAGE)
-        return prod(len(self.spec.dimensions[axis]) for axis in alike)
+        """How many neighbours in render order may share a pipeline call: same model, size, scheduler and so on.
+
+        Exact where axes stand alone. A table or zip that binds such a key beside a prompt is judged by its first rows.
+        """
+        inner = [axis for axis in self._render_order if self._dearest[axis] == Cost.IMAGE]
+        alike = prod(len(self.spec.dimensions[axis]) for axis in inner)
+        outer = self._render_order[: len(self._render_order) - len(inner)]
+        return alike * (_usual_run(self.spec.dimensions[outer[-1]]) if outer else 1)
 
     @cached_property
     def images(self) -> int:
@@ -187,6 +194,16 @@ def _strides(dimensions: tuple[Dimension, ...]) -> list[int]:
         strides.append(stride)
         stride *= len(dimension)
     return strides[::-1]
+
+
+def _usual_run(dimension: Dimension) -> int:
+    """How many places in a row bind the same dear keys, on average; 1 if every place changes them."""
+    dear = [key for key in dimension.keys if FIELDS[key].cost < Cost.IMAGE]
+    if len(dear) == len(dimension.keys):
+        return 1
+    probed = range(min(len(dimension), PROBED_PLACES))
+    bound = [digest([dimension.at(place).values[key] for key in dear]) for place in probed]
+    return len(bound) // sum(1 for _ in groupby(bound))
 
 
 def _find_derived(dimensions: tuple[Dimension, ...]) -> Derived | None:
