@@ -1,5 +1,6 @@
 """One job from spec to sheet on an embedded farm: what `farm run`, `farm demo` and `farm check --sample` do."""
 
+import shlex
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -66,7 +67,8 @@ def render(farm: Farm, spec: Spec, *, source: str, options: Options) -> int:
     if row.is_open:
         progress = _render(farm, row, gallery=gallery, options=options)
         if progress is None:
-            click.echo(f"stopped; nothing is lost. Go on with: ./farm run {source}")
+            where = "" if options.out is None else f" --out {shlex.quote(str(options.out))}"
+            click.echo(f"stopped; nothing is lost. Go on with: ./farm {source}{where}")
             return 130
         row = progress.row
     else:

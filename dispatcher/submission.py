@@ -30,7 +30,7 @@ def submit(
         settings: For the user's name.
         database: Where the row goes.
         store: Where the spec goes, before the row: a row never points to nothing.
-        source: The argument that the user gave, to show later how to go on.
+        source: The words after ./farm that go on with this job.
         new: Make another job even if this spec has one that is open or done.
 
     Raises:

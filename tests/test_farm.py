@@ -101,14 +101,14 @@ def test_a_killed_part_costs_time_and_no_image(make_desk: Callable[..., Desk], v
 def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(make_desk: Callable[..., Desk]) -> None:
     desk = make_desk(seconds_per_step=0.2, FARM_CHUNK_S="1")
     file = desk.write_job()
-    running = desk.start_farm("run", str(file), "--plain")
+    running = desk.start_farm("run", str(file), "--plain", "--out", "my pictures")
     wait_until(lambda: desk.done() >= 4, what="the first images")
 
     running.send_signal(signal.SIGINT)
 
     output, _ = running.communicate(timeout=40)
     assert running.returncode == 130, output
-    assert f"Go on with: ./farm run {file}" in output
+    assert f"Go on with: ./farm run {file} --out 'my pictures'" in output
     before = desk.images()
     assert 0 < len(before) < IMAGES
     ended = desk.farm("run", str(file), "--plain")

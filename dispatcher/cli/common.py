@@ -1,6 +1,7 @@
 """What several commands share: options, opening the farm, JSON output."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,11 @@ def quick_spec(farm: Farm, *, model: str, prompts: tuple[str, ...], seeds: int, 
     }
     parsed = check_job_file(raw)
     return freeze(parsed, base=Path.cwd(), name=prompts[0][:40], max_images=farm.settings.max_images)
+
+
+def again(command: str, file: Path, changes: tuple[str, ...], *more: str) -> str:
+    """The words after ./farm that give the same command again, ready to paste."""
+    return shlex.join([command, str(file), *(word for change in changes for word in ("--set", change)), *more])
 
 
 def echo_json(value: object) -> None:

@@ -34,7 +34,7 @@ def demo(devices: str, plain: bool) -> int:
         chunk_s=LAPTOP_CHUNK_S,
         arrangement=Arrangement(rows="look", cols="digit", pages="scheduler"),
     )
-    code = render(farm, spec, source=str(JOB_FILE), options=options)
+    code = render(farm, spec, source=f"run {JOB_FILE}", options=options)
     if code == 0:
         _print_next()
     return code

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from dispatcher.cli.common import echo_json, file_argument, json_option, load_spec, open_farm, set_option
+from dispatcher.cli.common import again, echo_json, file_argument, json_option, load_spec, open_farm, set_option
 
 TEMPLATE = """\
 # A Seedfarm job. Check it: farm check FILE. Render it: farm run FILE.
@@ -94,7 +94,7 @@ def check(file: Path, changes: tuple[str, ...], sample: int | None, devices: str
     options = Options(
         out=None, pattern=DEFAULT_PATTERN, devices=devices, plain=as_json, new=False, chunk_s=LAPTOP_CHUNK_S
     )
-    return render(farm, part, source=str(file), options=options)
+    return render(farm, part, source=again("check", file, changes, "--sample", str(sample)), options=options)
 
 
 @click.command(short_help="Print the JSON Schema of a job file.")

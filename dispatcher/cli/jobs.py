@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from dispatcher.cli.common import (
+    again,
     echo_json,
     file_argument,
     job_argument,
@@ -33,7 +34,12 @@ def submit(file: Path, changes: tuple[str, ...], new: bool, as_json: bool) -> No
     farm = open_farm()
     spec = load_spec(farm, file, changes=changes)
     done = submit_spec(
-        spec, settings=farm.settings, database=farm.database, store=farm.store, source=str(file), new=new
+        spec,
+        settings=farm.settings,
+        database=farm.database,
+        store=farm.store,
+        source=again("run", file, changes),
+        new=new,
     )
     if as_json:
         echo_json({**_summary(done.row), "new": done.is_new})

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from dispatcher.cli.common import load_spec, name_option, open_farm, plain_option, quick_spec, set_option
+from dispatcher.cli.common import again, load_spec, name_option, open_farm, plain_option, quick_spec, set_option
 from storage.errors import InvalidSpec
 
 LAPTOP_CHUNK_S = 5.0  # one host has no queue to hide: pictures should appear soon
@@ -55,15 +55,11 @@ def run(
     if file is not None:
         if quick["model"] or quick["prompts"]:
             raise InvalidSpec("-m", quick["model"] or quick["prompts"], "needs no FILE; use --set to change one")
-        spec, source = load_spec(farm, file, changes=changes), _again(file, changes)
+        spec, source = load_spec(farm, file, changes=changes), again("run", file, changes)
     else:
         spec, source = _quick(farm, quick)
     options = Options(out=out, pattern=pattern, devices=devices, plain=plain, new=new, chunk_s=LAPTOP_CHUNK_S)
     return render(farm, spec, source=source, options=options)
-
-
-def _again(file: Path, changes: tuple[str, ...]) -> str:
-    return shlex.join([str(file), *(word for change in changes for word in ("--set", change))])
 
 
 def _quick(farm: Any, quick: dict[str, Any]) -> tuple[Any, str]:
@@ -75,7 +71,7 @@ def _quick(farm: Any, quick: dict[str, Any]) -> tuple[Any, str]:
         "guidance_scale": quick["guidance"],
     }  # fmt: skip
     spec = quick_spec(farm, model=quick["model"], prompts=quick["prompts"], seeds=quick["seeds"], options=options)
-    words = ["-m", quick["model"], *(word for prompt in quick["prompts"] for word in ("-p", prompt))]
+    words = ["run", "-m", quick["model"], *(word for prompt in quick["prompts"] for word in ("-p", prompt))]
     words += ["--seeds", str(quick["seeds"])]
     for name in ("steps", "scheduler", "guidance", "size"):
         if quick[name] is not None:

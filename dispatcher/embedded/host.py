@@ -47,11 +47,6 @@ class EmbeddedFarm:
         assert self._address is not None
         return self._address.url
 
-    @property
-    def part_pids(self) -> dict[str, int]:
-        """The processes of the parts that this process runs."""
-        return {name: part.pid for name, part in self._parts.items()}
-
     def __enter__(self) -> Self:
         """Start the parts, or join the process that runs them.
 

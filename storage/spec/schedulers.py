@@ -45,10 +45,9 @@ class SchedulerKind:
 def _kinds() -> list[SchedulerKind]:
     multistep = "DPMSolverMultistepScheduler"
     dpm_multi = _DPM | _ZERO_SNR | {"euler_at_final", "use_lu_lambdas"}
-    dpm_multi = dpm_multi | {"timestep_spacing"}
     dpm_single = _DPM - {"timestep_spacing", "steps_offset"}
-    euler = _BASE | _SIGMAS | _ZERO_SNR | {"interpolation_type", "sigma_min", "sigma_max"}
-    euler = euler | {"timestep_type", "final_sigmas_type"}
+    euler = _BASE | _SIGMAS | _ZERO_SNR | {"interpolation_type", "timestep_type", "final_sigmas_type"}
+    euler = euler | {"sigma_min", "sigma_max"}
     karras: dict[str, object] = {"use_karras_sigmas": True}
     sde: dict[str, object] = {"algorithm_type": "sde-dpmsolver++"}
     kind = SchedulerKind

@@ -97,11 +97,9 @@ def find(connection: Connection, name: str) -> JobRow:
     raise UnknownName("job", name, nearest(name, set(known)) or "there are none yet; 'farm submit FILE' makes one")
 
 
-def listing(connection: Connection, *, limit: int = 50, open_only: bool = False) -> list[JobRow]:
+def listing(connection: Connection, *, limit: int = 50) -> list[JobRow]:
     """The newest jobs first."""
     query = select(job).order_by(job.c.created_at.desc(), job.c.id).limit(limit)
-    if open_only:
-        query = query.where(job.c.state.in_(OPEN_JOBS))
     return [_row(row) for row in connection.execute(query).mappings()]
 
 

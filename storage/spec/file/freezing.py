@@ -29,15 +29,7 @@ def freeze(file: JobFile, *, base: Path, name: str, max_images: int) -> Spec:
         InvalidSpec: With the key's path, the value and the rule.
         UnreadableFile: A source file cannot be read.
     """
-    job_seed = file.seed or 0
-    dimensions = [
-        read_axis(key, source, base=base, path=f"axes.{key}", job_seed=job_seed) for key, source in file.axes.items()
-    ]
-    dimensions += [
-        read_zip(axes, base=base, path=f"zip[{place}]", job_seed=job_seed) for place, axes in enumerate(file.zip)
-    ]
-    if file.rows is not None:
-        dimensions.append(read_rows(file.rows, base=base))
+    dimensions = _dimensions(file, base=base)
     fixed = _fixed(file, dimensions)
     places = total(dimensions)
     if places > max_images:
@@ -58,6 +50,18 @@ def freeze(file: JobFile, *, base: Path, name: str, max_images: int) -> Spec:
     if not Job(spec).images:
         raise InvalidSpec("exclude", None, f"leaves none of {places} images")
     return spec
+
+
+def _dimensions(file: JobFile, *, base: Path) -> list[Dimension]:
+    """Axes, zips and rows, in the order in which numbers count them."""
+    job_seed = file.seed or 0
+    dimensions = [
+        read_axis(key, source, base=base, path=f"axes.{key}", job_seed=job_seed) for key, source in file.axes.items()
+    ]
+    dimensions += [
+        read_zip(axes, base=base, path=f"zip[{place}]", job_seed=job_seed) for place, axes in enumerate(file.zip)
+    ]
+    return dimensions if file.rows is None else [*dimensions, read_rows(file.rows, base=base)]
 
 
 def _fixed(file: JobFile, dimensions: list[Dimension]) -> dict[str, Any]:
