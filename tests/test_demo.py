@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from farm_desk import Desk
+from dispatcher.service.broker import Broker
+from farm_desk import Desk, wait_until
 from storage.spec import Job, freeze, read_job_file
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,6 +64,7 @@ def test_real_pictures_are_the_same_on_both_sets_of_parts_and_with_two_workers(
     rack.env |= {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     rack.start_farm("dispatcher")
     rack.start_workers("--devices", "cpu,cpu")
+    wait_until(lambda: len(_idle_workers(broker_url)) == 2, what="two workers that could share the job")
     assert rack.farm("submit", str(rack.write_job(**job))).returncode == 0
 
     watched = rack.farm("watch", "@last", "--plain")
@@ -77,3 +79,7 @@ def test_real_pictures_are_the_same_on_both_sets_of_parts_and_with_two_workers(
     with Image.open(next((laptop.folder / "pictures").glob("000000_*.png"))) as picture:
         assert picture.size == (64, 64)
         assert '"recipe"' in picture.info["seedfarm"]
+
+
+def _idle_workers(broker_url: str) -> list[str]:
+    return [beat.node for beat in Broker(broker_url).hear().heartbeats]
