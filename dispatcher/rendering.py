@@ -11,6 +11,7 @@ import click
 
 from dispatcher.embedded.host import EmbeddedFarm
 from dispatcher.farm import Farm
+from dispatcher.inputs import say_inputs
 from dispatcher.service.broker import Broker
 from dispatcher.submission import submit
 from dispatcher.views.contact import Arrangement, SheetFiles, draw_sheet, write_sheet
@@ -58,8 +59,9 @@ class _Stop:
 def render(farm: Farm, spec: Spec, *, source: str, options: Options) -> int:
     """Submit, render to the end, write images and sheet, say where they are. Returns the exit code."""
     submission = submit(
-        spec, settings=farm.settings, database=farm.database, store=farm.store, source=source, new=options.new
-    )
+        spec, settings=farm.settings, database=farm.database, store=farm.store, source=source, new=options.new,
+        say=say_inputs,
+    )  # fmt: skip
     row = submission.row
     out = options.out or Path("outputs") / f"{row.name}-{row.id}"
     _announce(row, is_new=submission.is_new)
@@ -122,7 +124,10 @@ def _print_places(farm: Farm, row: JobRow, out: Path, sheet: SheetFiles) -> None
     took = (
         "" if row.finished_at is None or row.started_at is None else f" in {duration(row.finished_at - row.started_at)}"
     )
-    click.echo(f"\n{row.done} images made{f', {row.failed} failed' if row.failed else ''}{took}\n")
+    with farm.database.read() as connection:
+        flags = images.flag_counts(connection, row.id)
+    counted = "".join(f", {count} {what}" for what, count in {"failed": row.failed, **flags}.items() if count)
+    click.echo(f"\n{row.done} images made{counted}{took}\n")
     click.echo(f"  images    {out}/")
     click.echo(f"  sheet     {sheet.html}")
     for page in sheet.png:

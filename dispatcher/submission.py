@@ -1,8 +1,9 @@
-"""A frozen spec becomes a job: the spec into the store, then one row into SQL, whatever the job's size."""
+"""A frozen spec becomes a job: input images and spec into the store, then one row into SQL, whatever the job's size."""
 
 import time
 from dataclasses import dataclass
 
+from dispatcher.inputs import Say, store_inputs
 from storage.blobs import BlobStore
 from storage.settings import Settings
 from storage.spec import Job, Spec
@@ -20,8 +21,15 @@ class Submission:
     is_new: bool
 
 
-def submit(
-    spec: Spec, *, settings: Settings, database: Database, store: BlobStore, source: str, new: bool = False
+def submit(  # noqa: PLR0913  # what a job is made of, and an ear for how far it is
+    spec: Spec,
+    *,
+    settings: Settings,
+    database: Database,
+    store: BlobStore,
+    source: str,
+    new: bool = False,
+    say: Say | None = None,
 ) -> Submission:
     """Store a job, or find the one that this spec already has.
 
@@ -29,11 +37,13 @@ def submit(
         spec: Frozen.
         settings: For the user's name.
         database: Where the row goes.
-        store: Where the spec goes, before the row: a row never points to nothing.
+        store: Where input images and spec go, before the row: a row never points to nothing.
         source: The words after ./farm that go on with this job.
         new: Make another job even if this spec has one that is open or done.
+        say: Hears how many input images are in the store.
 
     Raises:
+        UserError: An input image is nowhere, or its file has changed since the spec was frozen.
         StoreAway: Nothing was queued.
         DatabaseAway: Nothing was queued.
     """
@@ -43,6 +53,7 @@ def submit(
             known = jobs.same_spec(connection, spec_hash, user=settings.user)
         if known is not None:
             return Submission(known, is_new=False)
+    store_inputs(spec.inputs, spec.files, store=store, say=say)
     job, job_id = Job(spec), new_id()
     SpecStore(store).save(job_id, spec)
     row = NewJob(

@@ -17,6 +17,7 @@
         ├── PartFailed      a program that the farm started did not come up
         ├── ModelMissing    a worker cannot find a model
         ├── ModelUnusable   a worker found a model and cannot render with it
+        ├── OptionRefused   a model cannot do what a job asks of it
         ├── ManifestRefused a manifest that breaks the contract
         └── SchemaMismatch  a database of another version
 
@@ -133,6 +134,14 @@ class ModelUnusable(PermanentError):
     """A worker found a model and cannot render with it. Args: model, reason."""
 
     text = "model {0!r} cannot be used: {1}"
+
+
+class OptionRefused(PermanentError):
+    """A model cannot do what a job asks of it. Args: key of the job file, value (None: not to be shown), reason."""
+
+    def __str__(self) -> str:
+        key, value, reason = self.args
+        return f"{key}: {reason}" if value is None else f"{key} = {shorten(value)}: {reason}"
 
 
 class ManifestRefused(PermanentError):

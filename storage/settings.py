@@ -6,6 +6,7 @@ object store. A rack sets the three URLs.
 
 import getpass
 import os
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,9 @@ from storage.errors import InvalidSetting, nearest
 from storage.rules import rule_of
 
 PREFIX = "FARM_"
+INPUT_BYTES = 64 * 2**20  # of one picture file; a photograph of 50 megapixels has 30 to 40 MB
+INPUT_PIXELS = 8192 * 8192  # the largest picture that a job may ask for
+_HOST = re.compile(r"[a-z0-9._-]+(?::[0-9]+)?")
 
 
 def _os_user() -> str:
@@ -47,6 +51,15 @@ class Settings(BaseSettings):
     user: str = Field(default_factory=_os_user, description="who submits; the OS user unless set")
     max_images: int = Field(
         default=1_000_000_000, ge=1, description="cap on the places of one job: a typing error should not fill a disk"
+    )
+    input_hosts: str | None = Field(
+        default=None, description="hosts that input images may be fetched from over https, by commas; silent: none"
+    )
+    input_bytes: int = Field(default=INPUT_BYTES, ge=1, description="cap on the file of one input image")
+    input_pixels: int = Field(
+        default=INPUT_PIXELS,
+        ge=1,
+        description="cap on width x height of one input image: a small file may unpack to much",
     )
     chunk_s: float = Field(
         default=60,
@@ -79,6 +92,13 @@ class Settings(BaseSettings):
     renderer: Literal["diffusers", "fake"] = Field(
         default="diffusers", description="fake draws test pictures without torch"
     )
+    unregistered_models: bool | None = Field(
+        default=None,
+        description="whether jobs may name models that nobody registered; silent: where the broker is ours",
+    )
+    callbacks: str = Field(
+        default="", description="callbacks that jobs may run on this worker, by entry point, comma between them"
+    )
     flower_port: int = Field(default=5555, ge=0, le=65535, description="port of Flower on this host")
     flower_password: SecretStr | None = Field(
         default=None, description="password of user farm in Flower; silent: made up and printed"
@@ -95,6 +115,29 @@ class Settings(BaseSettings):
         except RuntimeError:
             raise ValueError("names the home folder of a user who is not there") from None
 
+    @field_validator("input_hosts")
+    @classmethod
+    def _names(cls, hosts: str | None) -> str | None:
+        for host in _listed(hosts):
+            if not _HOST.fullmatch(host):
+                raise ValueError(f"{host!r} is no host; must be names such as pictures.example.org, or name:port")
+        return hosts
+
+    @cached_property
+    def allowed_hosts(self) -> frozenset[str]:
+        """Hosts that input images may be fetched from, in lower case."""
+        return frozenset(_listed(self.input_hosts))
+
+    @cached_property
+    def takes_unregistered(self) -> bool:
+        """Whether jobs may name folders, files and hub ids. One machine takes any; on a farm they are registered."""
+        return self.broker_url is None if self.unregistered_models is None else self.unregistered_models
+
+    @cached_property
+    def callback_names(self) -> tuple[str, ...]:
+        """The callbacks that jobs may run here."""
+        return tuple(name.strip() for name in self.callbacks.split(",") if name.strip())
+
     @cached_property
     def database_address(self) -> str:
         """The SQLAlchemy URL, secrets included."""
@@ -106,6 +149,10 @@ class Settings(BaseSettings):
     def store_address(self) -> str:
         """Where objects lie: a folder or s3://bucket/prefix."""
         return self.store_url or str(self.home / "store")
+
+
+def _listed(hosts: str | None) -> list[str]:
+    return [host.strip().lower() for host in (hosts or "").split(",") if host.strip()]
 
 
 def load_settings() -> Settings:

@@ -1,7 +1,8 @@
 """What all tests share: the real servers, each started by the first test that asks for it."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -21,3 +22,19 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} skipped under --strict: {report.longrepr}"
     return report
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Gives a tiny model by its name in `tiny.BUILDERS`, built by the first who asks; nobody may change its files."""
+    root = tmp_path_factory.mktemp("tiny-models")
+    built: dict[str, Path] = {}
+
+    def get(name: str) -> Path:
+        if name not in built:
+            from tiny import BUILDERS
+
+            built[name] = BUILDERS[name](root / name)
+        return built[name]
+
+    return get

@@ -31,6 +31,11 @@ MODEL = ModelEntry(digest="sha256:" + "a" * 64, family="Fake", width=64, height=
 SILENCE_S = 30.0
 
 
+def entry_of(kind: str) -> ModelEntry:
+    """What a worker would find out about a model of that kind."""
+    return MODEL if kind == "checkpoint" else ModelEntry(kind=kind, digest=f"sha256:{kind}", family="other")
+
+
 class DispatcherDesk:
     """One job on one farm; `now` is the dispatcher's clock, moved by the test."""
 
@@ -123,7 +128,8 @@ class DispatcherDesk:
         honest = Manifest(
             job=chunk.job, chunk=chunk.number, attempt=chunk.attempt, run=run, node=chunk.node or "n1", boot="b",
             spec_hash=row.spec_hash, plan=chunk.plan, environment={"torch": "2"},
-            models=dict.fromkeys(job.spec.models, MODEL), images=made, started=time.time(), finished=time.time(),
+            models={key: entry_of(model["kind"]) for key, model in job.spec.models.items()}, images=made,
+            started=time.time(), finished=time.time(),
             seconds={"total": 1.0, "load": 0.0},
         )  # fmt: skip
         return {**honest.model_dump(mode="json"), **changes}

@@ -25,7 +25,8 @@ def frozen(folder: Path, **entries: Any) -> Spec:
     (folder / "m").mkdir(exist_ok=True)
     bound = [*entries.get("axes", {}), *(key for axes in entries.get("zip", []) for key in axes)]
     bound += entries.get("rows", {}).get("bind", {})
-    silent = {key: value for key, value in (("model", "./m"), ("prompt", "a fox")) if key not in bound}
+    plain = {"model": "./m"} if entries.get("mode") == "unconditional" else {"model": "./m", "prompt": "a fox"}
+    silent = {key: value for key, value in plain.items() if key not in bound}
     return freeze(check_job_file({**silent, **entries}), base=folder, name="job", max_images=CAP)
 
 

@@ -67,6 +67,53 @@ def test_what_was_put_comes_back(store: BlobStore, size: int) -> None:
     assert store.get("jobs/a/0.png") == data
 
 
+@pytest.mark.parametrize(
+    "size",
+    [pytest.param(0, id="empty"), pytest.param(1, id="one byte"), pytest.param(70_000_000, id="several parts")],
+)
+def test_a_file_comes_back_and_is_told_of_byte_by_byte(store: BlobStore, tmp_path: Path, size: int) -> None:
+    data = secrets.token_bytes(size)
+    (tmp_path / "in").write_bytes(data)
+    sent: list[int] = []
+    got: list[int] = []
+
+    store.put_file("models/a", tmp_path / "in", tell=sent.append)
+    store.get_file("models/a", tmp_path / "out", tell=got.append)
+
+    assert (tmp_path / "out").read_bytes() == data
+    assert (sum(sent), sum(got)) == (size, size)
+    assert keys(store) == ["models/a"]
+
+
+@pytest.mark.parametrize(
+    ("held", "wanted"),
+    [
+        pytest.param(b"", b"0123456789", id="nothing yet"),
+        pytest.param(b"abc", b"abc3456789", id="goes on behind what is there"),
+        pytest.param(b"abcdefghij", b"abcdefghij", id="all of it"),
+        pytest.param(b"abcdefghijk", b"0123456789", id="more than there is"),
+    ],
+)
+def test_a_file_is_continued_where_it_was_cut_off(store: BlobStore, tmp_path: Path, held: bytes, wanted: bytes) -> None:
+    store.put("key", b"0123456789")
+    (tmp_path / "out").write_bytes(held)
+    got: list[int] = []
+
+    store.get_file("key", tmp_path / "out", tell=got.append)
+
+    assert (tmp_path / "out").read_bytes() == wanted
+    assert sum(got) == 10
+
+
+def test_a_missing_object_makes_no_file(store: BlobStore, tmp_path: Path) -> None:
+    with pytest.raises(BlobMissing):
+        store.get_file("models/none", tmp_path / "out")
+
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(FileNotFoundError):
+        store.put_file("models/none", tmp_path / "never was")
+
+
 def test_the_last_put_wins(store: BlobStore) -> None:
     store.put("key", b"a long first value")
 
@@ -172,8 +219,11 @@ def test_an_illegal_prefix_is_refused_before_the_first_page(store: BlobStore) ->
             store.list(prefix)
 
 
-def test_a_store_that_is_gone_is_away_and_not_empty(vanished: BlobStore) -> None:
+def test_a_store_that_is_gone_is_away_and_not_empty(vanished: BlobStore, tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(b"x")
     for use in (
+        lambda: vanished.put_file("key", tmp_path / "in"),
+        lambda: vanished.get_file("key", tmp_path / "out"),
         lambda: vanished.put("key", b"x"),
         lambda: vanished.get("key"),
         lambda: vanished.head("key"),

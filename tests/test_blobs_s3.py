@@ -75,11 +75,47 @@ def test_a_server_that_fails_is_away_and_not_empty(broken_server: str) -> None:
         lambda: store.get("key"),
         lambda: store.head("key"),
         lambda: store.put("key", b"x"),
+        lambda: store.put_file("key", Path(__file__)),
+        lambda: store.get_file("key", Path(os.devnull)),
         lambda: list(store.list("")),
         store.check,
     ):
         with pytest.raises(StoreAway, match=r"HTTP 503|IncompleteRead"):
             use()
+
+
+class Cutting(BaseHTTPRequestHandler):
+    """Has one object of 10 bytes, and breaks the connection after three of them."""
+
+    def do_GET(self) -> None:
+        start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
+        self.send_response(206 if self.command == "GET" else 200)
+        self.send_header("Content-Length", str(10 - start))
+        self.send_header("Last-Modified", "Sat, 21 Nov 2026 00:00:00 GMT")
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(b"0123456789"[start : start + 3])
+
+    do_HEAD = do_GET  # noqa: N815 - the names are http.server's
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.usefixtures("credentials")
+def test_a_file_is_continued_when_the_connection_breaks(tmp_path: Path) -> None:
+    got: list[int] = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Cutting) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+
+        store = S3Store("farm", endpoint=f"http://127.0.0.1:{server.server_port}", attempts=1)
+        store.get_file("key", tmp_path / "out", tell=got.append)
+        server.shutdown()
+        thread.join()
+
+    assert (tmp_path / "out").read_bytes() == b"0123456789"
+    assert sum(got) == 10
 
 
 def test_missing_credentials_say_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,7 +65,7 @@ def call(desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
             "scheduler.use_karras_sigmas = True: unknown option of ddim", id="unknown scheduler option",
         ),
         pytest.param({"axes": {"prompt": {"file": "gone.txt"}}}, "gone.txt: no such file", id="missing file"),
-        pytest.param({"model": "no-such-folder"}, "model = 'no-such-folder': no folder", id="missing model folder"),
+        pytest.param({"model": "no-such-folder"}, "model = 'no-such-folder': no such name", id="missing model folder"),
         pytest.param(
             {"axes": {"prompt": ["x"], "seed": {"start": 0, "count": 10**12}}},
             "axes = 1000000000000: images in one job; the cap is 1000000000 (FARM_MAX_IMAGES)", id="a trillion images",

@@ -1,12 +1,17 @@
 """From jobs to chunks in workers' queues."""
 
+import base64
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from desk import MODEL, DispatcherDesk
+from dispatcher.service.feeder import read_board
 from storage.spec import Numbers
-from storage.sql import Database
+from storage.sql import Database, chunks
+from storage.sql.chunks import ChunkRow
 from storage.states import JobState
 from storage.wire.messages import ChunkMessage
 
@@ -57,19 +62,67 @@ def test_a_plan_is_frozen_once_a_size(desk: DispatcherDesk) -> None:
     assert len({width for width, _ in plans}) == len(plans) == 2
 
 
-def test_what_is_sent_can_be_read_by_the_worker(desk: DispatcherDesk) -> None:
-    import base64
-    import json
-
-    job_id, chunk = desk.started()
-
+def sent(desk: DispatcherDesk, chunk: ChunkRow) -> ChunkMessage:
+    """What lies in the queue of n1 for a chunk."""
     raw = desk.redis.lrange("render.n1.b\x06\x163", 0, -1)  # kombu's name of a queue's priority 3
-
     bodies = [json.loads(base64.b64decode(json.loads(text)["body"])) for text in raw]
     messages = [ChunkMessage.model_validate(body[1]["message"]) for body in bodies]
-    mine = next(message for message in messages if (message.kind, message.chunk) == ("render", chunk.number))
+    return next(
+        message for message in messages
+        if (message.job, message.kind, message.chunk) == (chunk.job, "render", chunk.number)
+    )  # fmt: skip
+
+
+def test_what_is_sent_can_be_read_by_the_worker(desk: DispatcherDesk) -> None:
+    job_id, chunk = desk.started()
+
+    mine = sent(desk, chunk)
+
     assert (mine.job, mine.attempt, mine.models["./m"]) == (job_id, 1, MODEL)
     assert Numbers.from_json(mine.ranges) == chunk.numbers
+
+
+def test_a_chunk_takes_along_its_checkpoint_refiners_and_parts(desk: DispatcherDesk) -> None:
+    for name in ("one", "two", "fine", "ft", "ink"):
+        (desk.folder / name).mkdir()
+    axes = {"model": ["./one", "./two"], "loras": [[], ["./ink"]], "refiner": [None, "./fine"]}
+
+    _, chunk = desk.started(axes=axes, exclude=[], refiner_start=0.8, vae="./ft")
+
+    assert set(sent(desk, chunk).models) == {"./one", "./fine", "vae:./ft", "lora:./ink"}
+
+
+def test_a_chunk_that_was_lost_takes_the_same_models_along(desk: DispatcherDesk) -> None:
+    _, chunk = desk.started(vae="./m", plan={"batch": 16})
+    before = sent(desk, chunk)
+    with desk.database.write() as connection:
+        chunks.offer_again(connection, chunk, why="a test", now=1.0)
+    desk.redis.delete("render.n1.b\x06\x163")
+
+    desk.feed()
+
+    assert sent(desk, chunk).models == before.models
+    assert sent(desk, chunk).attempt == 2
+
+
+@pytest.mark.parametrize(
+    ("entries", "known"),
+    [
+        pytest.param({"vae": "./m"}, True, id="one checkpoint and a part"),
+        pytest.param({"axes": {"model": ["./m", "owner/other"]}}, False, id="two checkpoints"),
+    ],
+)
+def test_a_job_of_one_checkpoint_waits_for_a_warm_worker(
+    desk: DispatcherDesk, entries: dict[str, Any], known: bool
+) -> None:
+    desk.submit(**entries)
+    desk.feed()
+    desk.recorder.record(desk.put(desk.manifest(desk.issued())))
+
+    with desk.database.read() as connection:
+        (want,) = read_board(connection, [desk.beat()]).wants
+
+    assert want.model == (MODEL.digest if known else None)
 
 
 def test_a_long_run_of_empty_places_is_walked_in_short_steps(desk: DispatcherDesk) -> None:

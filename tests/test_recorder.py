@@ -9,7 +9,7 @@ import pytest
 
 from desk import MODEL, DispatcherDesk, failed
 from storage.errors import BlobMissing, FarmError, ManifestRefused
-from storage.sql import Database
+from storage.sql import Database, images
 from storage.states import ChunkState, ImageState, JobState
 
 
@@ -114,6 +114,39 @@ def test_an_empty_prompt_and_every_odd_text_come_back(desk: DispatcherDesk) -> N
     assert [rows[place].negative_prompt for place in range(2)] == [None, ""]
 
 
+def test_options_and_flags_become_columns(desk: DispatcherDesk) -> None:
+    axes = {"loras": [[], {"model": "./m", "scale": 0.5}], "clip_skip": [0, 2], "scheduler": [None, "ddim"]}
+    job_id, chunk = desk.started(axes=axes, vae="./m", plan={"batch": 8})
+    manifest = desk.manifest(chunk)
+    manifest["images"][0]["flags"] = ["truncated"]
+    manifest["images"][1]["flags"] = ["nsfw", "low_variance"]
+
+    desk.recorder.record(desk.put(manifest))
+    desk.finish()
+
+    rows = desk.images(job_id)
+    said = [(row.options["loras"], row.options["clip_skip"], row.scheduler) for _, row in sorted(rows.items())]
+    assert said == [
+        ("none", 0, "own"), ("none", 0, "ddim"), ("none", 2, "own"), ("none", 2, "ddim"),
+        ("m:0.5", 0, "own"), ("m:0.5", 0, "ddim"), ("m:0.5", 2, "own"), ("m:0.5", 2, "ddim"),
+    ]  # fmt: skip
+    assert {row.options["vae"] for row in rows.values()} == {"./m"}
+    flags = [rows[made["number"]].flags for made in manifest["images"][:3]]
+    assert flags == [["truncated"], ["nsfw", "low_variance"], []]
+    with desk.database.read() as connection:
+        assert images.flag_counts(connection, job_id) == {"truncated": 1, "nsfw": 1, "low_variance": 1}
+
+
+def test_an_image_without_prompt_and_guidance_is_recorded_without_them(desk: DispatcherDesk) -> None:
+    job_id = desk.submit(mode="unconditional", axes={"seed": {"count": 3}}, plan={})
+
+    desk.finish()
+
+    assert {(row.prompt, row.negative_prompt, row.guidance_scale) for row in desk.images(job_id).values()} == {
+        (None, None, None)
+    }
+
+
 def change(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
     return lambda manifest: manifest.update({key: value})
 
@@ -142,6 +175,7 @@ FORGERIES = [
     pytest.param(of_image("key", "jobs/other/0.1-x/000000000.png"), "outside", id="key of another job"),
     pytest.param(of_image("preview", "a.jpg"), "outside", id="preview elsewhere"),
     pytest.param(of_image("recipe_hash", "x"), "another recipe", id="recipe"),
+    pytest.param(of_image("flags", ["nsfw", "fine"]), "unknown flag 'fine'", id="unknown flag"),
     pytest.param(of_image("number", -1), "greater than or equal", id="number below zero"),
     pytest.param(of_image("bytes", 2**70), "less than", id="more bytes than a column holds"),
     pytest.param(of_image("seconds", {"render": float("nan")}), "finite number", id="nan"),
@@ -171,11 +205,13 @@ def test_a_forged_manifest_is_refused_and_nothing_is_written(
     assert desk.recorder.record(desk.put(desk.manifest(chunk)))  # an honest one is still welcome
 
 
-@pytest.mark.parametrize("size", [{"width": 0}, {"height": -8}, {"width": 10**9}])
-def test_a_model_of_no_size_is_refused(light_desk: DispatcherDesk, size: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    "wrong", [{"width": 0}, {"height": -8}, {"width": 10**9}, {"width": None}, {"kind": "lora"}, {"guidance_scale": -1}]
+)
+def test_a_model_that_cannot_be_rendered_with_is_refused(light_desk: DispatcherDesk, wrong: dict[str, Any]) -> None:
     light_desk.submit()
     light_desk.feed()
-    manifest = light_desk.manifest(light_desk.issued(), models={"./m": {**MODEL.model_dump(), **size}})
+    manifest = light_desk.manifest(light_desk.issued(), models={"./m": {**MODEL.model_dump(), **wrong}})
 
     with pytest.raises(ManifestRefused):
         light_desk.recorder.record(light_desk.put(manifest))

@@ -77,6 +77,30 @@ def test_the_caption_states_every_default() -> None:
     assert pages[0].caption == "rows: prompt · columns: scheduler · pages: guidance_scale · seed = 0 (first of 8)"
 
 
+def test_numbers_rise_whatever_the_order_of_the_rows() -> None:
+    table = [("a fox", 0.7), ("a fox", None), ("a cat", 10), ("a cat", 0.3)]
+    rows = [image(number, {"prompt": prompt, "strength": strength}) for number, (prompt, strength) in enumerate(table)]
+
+    (page,) = lay(rows, rows="prompt", cols="strength")
+
+    assert (page.rows, page.cols) == (("a fox", "a cat"), ("(none)", "0.3", "0.7", "10"))
+
+
+def test_pictures_to_start_from_stand_down_the_side_where_no_prompt_varies() -> None:
+    sweep = factorial({"long_prompts": ("refuse", "chunk"), "init_image": ("a.png", "b.png"), "strength": (0.3, 0.6)})
+
+    pages = lay(sweep)
+
+    assert [(page.row_field, page.col_field) for page in pages] == [("init_image", "strength")] * 2
+    assert [page.title for page in pages] == ["long_prompts = refuse", "long_prompts = chunk"]
+
+
+def test_what_varies_goes_across_before_seeds() -> None:
+    pages = lay(factorial({"prompt": PROMPTS, "seed": range(3), "clip_skip": (0, 1), "mood": "ab"}))
+
+    assert pages[0].caption == "rows: prompt · columns: clip_skip · pages: seed, mood"
+
+
 def test_what_the_user_names_is_obeyed() -> None:
     sweep = factorial({"prompt": PROMPTS, "scheduler": SCHEDULERS, "seed": range(8)})
 

@@ -69,8 +69,8 @@ FAULTS = [
     pytest.param({"prompt": "\ud800"}, "prompt = '\\ud800': must be valid Unicode", id="half a surrogate pair"),
     pytest.param({"prompt": "a\0b"}, "prompt = 'a\\x00b': must not hold a NUL character", id="NUL"),
     pytest.param({"prompt": "é" * 40_000}, "must be at most 65536 bytes (it has 80000)", id="80 kB"),
-    pytest.param({"model": "./nope"}, "model = './nope': no folder", id="no folder"),
-    pytest.param({"model": "nope"}, "model = 'nope': no folder", id="neither folder nor hub id"),
+    pytest.param({"model": "./nope"}, "model = './nope': no such name in 'farm model ls', no folder", id="no folder"),
+    pytest.param({"model": "nope"}, "model = 'nope': no such name in", id="neither folder nor hub id"),
     pytest.param({"model": "~nobody-here/x"}, "cannot be looked up", id="nobody's home"),
     pytest.param({"model": "x" * 300}, "cannot be looked up", id="long name"),
 ]

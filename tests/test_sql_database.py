@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select, text
 
 from storage.errors import DatabaseAway, DiskFull, InvalidSetting, SchemaMismatch
-from storage.sql import Database, jobs, leading
+from storage.sql import Database, images, jobs, leading
 from storage.sql.jobs import NewJob
 from storage.sql.lookups import prompt_ids
 from storage.sql.tables import SCHEMA_HEAD, metadata
@@ -78,6 +78,51 @@ def test_the_migrations_make_exactly_the_tables(database: Database) -> None:
 
     assert differences == []
     assert ScriptDirectory.from_config(config).get_current_head() == SCHEMA_HEAD
+
+
+OLD_ROWS = (
+    """INSERT INTO job (id, name, "user", source, spec_hash, state, wish, positions, images, cursor, chunks, done,
+    failed, created_at) VALUES ('j', 'fox', 'me', 'x', 'h', 'done', 'run', 1, 1, 1, 2, 1, 0, 1.0)""",
+    "INSERT INTO prompt (id, sha256, text) VALUES (1, 'a', 'a fox')",
+    "INSERT INTO model (id, name, digest, family) VALUES (1, './m', 'sha256:a', 'F')",
+    "INSERT INTO plan (id, hash, body) VALUES (1, 'p', '{}')",
+    "INSERT INTO environment (id, hash, body) VALUES (1, 'e', '{}')",
+    """INSERT INTO image (job, number, state, prompt, seed, scheduler, steps, guidance_scale, width, height, labels,
+    model, plan, environment, recipe_hash, chunk, attempt, run, worker, recorded_at)
+    VALUES ('j', 0, 'done', 1, 7, 'ddim', 20, 7.5, 64, 64, '{"kind": "old"}', 1, 1, 1, 'r', 1, 1, 'x', 'n1', 2.0)""",
+)
+
+
+def migrate(database: Database, revision: str) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", "storage/sql/migrations")
+    with database.write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+def test_the_first_farms_database_is_upgraded_with_its_rows(database_url: str) -> None:
+    database = Database(database_url)
+    migrate(database, "0001")
+    with database.write() as connection:
+        for statement in OLD_ROWS:
+            connection.execute(text(statement.replace(":", "\\:")))
+
+    database.prepare()
+
+    with database.write() as connection:
+        row = images.get(connection, "j", 0)
+        connection.execute(text("UPDATE image SET prompt = NULL, guidance_scale = NULL"))
+        silent = images.get(connection, "j", 0)
+    assert row is not None
+    assert (row.prompt, row.seed, row.guidance_scale, row.labels) == ("a fox", 7, 7.5, {"kind": "old"})
+    assert (row.options, row.flags) == ({}, [])
+    assert silent is not None
+    assert (silent.prompt, silent.guidance_scale) == (None, None)
+    database.close()
 
 
 def test_a_database_of_a_newer_farm_is_refused(database: Database) -> None:

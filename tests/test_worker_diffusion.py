@@ -12,13 +12,13 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 import tiny
-from storage.errors import ModelMissing, ModelUnusable
+from storage.errors import ModelMissing, ModelUnusable, OptionRefused
 from storage.settings import Settings
 from storage.spec.plan import Plan
 from storage.spec.schedulers import SCHEDULERS
 from storage.wire.messages import ChunkMessage, ModelEntry
 from worker.diffusion import DiffusionRenderer
-from worker.renderer import Flaw, Recipe, StopRendering
+from worker.renderer import Flaw, Picture, Recipe, StopRendering
 from worker_bench import Bench
 
 # diffusers hands numpy tensors in a way that numpy deprecates.
@@ -58,22 +58,34 @@ def renderer(tmp_path_factory: pytest.TempPathFactory) -> DiffusionRenderer:
 
 @pytest.fixture(scope="module")
 def entry(renderer: DiffusionRenderer, model: Path) -> ModelEntry:
-    found = renderer.resolve(str(model))
-    renderer.load(str(model), digest=found.digest, plan=PLAN)
-    return found
+    return renderer.resolve(str(model), kind="checkpoint")
 
 
-def recipe(seed: int, *, prompt: str = "a red fox", scheduler: str = "ddim", negative: str | None = None) -> Recipe:
+def recipe(
+    entry: ModelEntry, seed: int, *, prompt: str = "a red fox", scheduler: str = "ddim", negative: str | None = None
+) -> Recipe:
     kind = SCHEDULERS[scheduler]
     return {
-        "model": "", "prompt": prompt, "negative_prompt": negative, "seed": seed, "steps": STEPS,
+        "mode": "text-to-image", "model": entry.digest, "prompt": prompt, "seed": seed, "steps": STEPS,
         "guidance_scale": 5.0, "width": tiny.SIDE, "height": tiny.SIDE,
         "scheduler": {"class": kind.diffusers_class, "options": dict(kind.preset)},
+        **({} if negative is None else {"negative_prompt": negative}),
     }  # fmt: skip
 
 
+def render(
+    renderer: DiffusionRenderer, recipes: Sequence[Recipe], watch: "Watch | None" = None
+) -> list[Picture | Flaw]:
+    renderer.load(recipes[0], plan=PLAN)
+    return renderer.render(recipes, plan=PLAN, watch=watch or Watch(), images=no_image)
+
+
+def no_image(name: str) -> Image.Image:
+    raise AssertionError(name)
+
+
 def pixels(renderer: DiffusionRenderer, recipes: Sequence[Recipe]) -> list[bytes]:
-    return [pixels_of(one) for one in renderer.render(recipes, plan=PLAN, watch=Watch())]
+    return [pixels_of(one) for one in render(renderer, recipes)]
 
 
 def test_a_model_is_described_by_its_files(entry: ModelEntry) -> None:
@@ -85,7 +97,9 @@ def test_a_model_is_described_by_its_files(entry: ModelEntry) -> None:
 def test_a_batch_is_bit_equal_to_a_plain_diffusers_call(
     renderer: DiffusionRenderer, entry: ModelEntry, model: Path, scheduler: str
 ) -> None:
-    recipes = [recipe(seed, scheduler=scheduler, prompt=f"a {word}") for seed, word in enumerate(tiny.WORDS[1:5])]
+    recipes = [
+        recipe(entry, seed, scheduler=scheduler, prompt=f"a {word}") for seed, word in enumerate(tiny.WORDS[1:5])
+    ]
     plain: Any = StableDiffusionPipeline.from_pretrained(model, dtype=torch.float32, use_safetensors=True)
     plain.set_progress_bar_config(disable=True)
     kind = SCHEDULERS[scheduler]
@@ -102,8 +116,8 @@ def test_a_batch_is_bit_equal_to_a_plain_diffusers_call(
 def test_an_image_does_not_depend_on_its_slot_or_its_company(
     renderer: DiffusionRenderer, entry: ModelEntry, scheduler: str
 ) -> None:
-    mine = recipe(11, scheduler=scheduler)
-    others = [recipe(seed, scheduler=scheduler, prompt="a blue owl") for seed in (1, 2, 3)]
+    mine = recipe(entry, 11, scheduler=scheduler)
+    others = [recipe(entry, seed, scheduler=scheduler, prompt="a blue owl") for seed in (1, 2, 3)]
 
     first = pixels(renderer, [mine, *others])[0]
     last = pixels(renderer, [*others[::-1], mine])[-1]
@@ -114,44 +128,43 @@ def test_an_image_does_not_depend_on_its_slot_or_its_company(
 
 
 def test_the_models_own_scheduler_stays_as_it_was(renderer: DiffusionRenderer, entry: ModelEntry) -> None:
-    before = pixels(renderer, [recipe(5)] * 4)
-    pixels(renderer, [recipe(5, scheduler="dpmpp_2m_karras")] * 4)
+    before = pixels(renderer, [recipe(entry, 5)] * 4)
+    pixels(renderer, [recipe(entry, 5, scheduler="dpmpp_2m_karras")] * 4)
 
-    assert pixels(renderer, [recipe(5)] * 4) == before
+    assert pixels(renderer, [recipe(entry, 5)] * 4) == before
 
 
 def test_no_negative_prompt_is_an_empty_one_to_this_family(renderer: DiffusionRenderer, entry: ModelEntry) -> None:
-    assert pixels(renderer, [recipe(5)] * 4) == pixels(renderer, [recipe(5, negative="")] * 4)
-    assert pixels(renderer, [recipe(5)] * 4) != pixels(renderer, [recipe(5, negative="cat")] * 4)
+    assert pixels(renderer, [recipe(entry, 5)] * 4) == pixels(renderer, [recipe(entry, 5, negative="")] * 4)
+    assert pixels(renderer, [recipe(entry, 5)] * 4) != pixels(renderer, [recipe(entry, 5, negative="cat")] * 4)
 
 
 def test_a_stop_leaves_between_two_steps_and_spoils_nothing(renderer: DiffusionRenderer, entry: ModelEntry) -> None:
-    before = pixels(renderer, [recipe(5)] * 4)
+    before = pixels(renderer, [recipe(entry, 5)] * 4)
     watch = Watch(stop_at=2)
 
     with pytest.raises(StopRendering):
-        renderer.render([recipe(5)] * 4, plan=PLAN, watch=watch)
+        render(renderer, [recipe(entry, 5)] * 4, watch)
 
     assert watch.steps == [(1, STEPS), (2, STEPS)]
-    assert pixels(renderer, [recipe(5)] * 4) == before
+    assert pixels(renderer, [recipe(entry, 5)] * 4) == before
 
 
 def test_previews_are_small_pictures_that_change_no_pixel(renderer: DiffusionRenderer, entry: ModelEntry) -> None:
     watch = Watch(every=2)
-    made = renderer.render([recipe(5)] * 4, plan=PLAN, watch=watch)
+    made = render(renderer, [recipe(entry, 5)] * 4, watch)
 
     assert [slot for slot, _ in watch.frames] == [0, 1, 2, 3]
     assert {frame.size for _, frame in watch.frames} == {(tiny.SIDE // 2, tiny.SIDE // 2)}
-    assert [pixels_of(one) for one in made] == pixels(renderer, [recipe(5)] * 4)
+    assert [pixels_of(one) for one in made] == pixels(renderer, [recipe(entry, 5)] * 4)
 
 
 def test_a_picture_of_nan_is_a_flaw_and_no_picture(renderer: DiffusionRenderer, tmp_path: Path) -> None:
     folder = tiny.build_tiny(tmp_path / "nan", seed=3)
     tiny.spoil(folder)
-    found = renderer.resolve(str(folder))
-    renderer.load(str(folder), digest=found.digest, plan=PLAN)
+    entry = renderer.resolve(str(folder), kind="checkpoint")
 
-    made = renderer.render([recipe(1)] * 4, plan=PLAN, watch=Watch())
+    made = render(renderer, [recipe(entry, 1)] * 4)
 
     assert {one.reason for one in made if isinstance(one, Flaw)} == {"non_finite"}
     assert len(made) == 4
@@ -162,8 +175,9 @@ def test_the_least_recently_used_pipeline_leaves_first(tmp_path: Path, model: Pa
     other = tiny.build_tiny(tmp_path / "other", seed=1)
     digests = []
     for folder in (model, other):
-        digests.append(renderer.resolve(str(folder)).digest)
-        renderer.load(str(folder), digest=digests[-1], plan=PLAN)
+        entry = renderer.resolve(str(folder), kind="checkpoint")
+        digests.append(entry.digest)
+        renderer.load(recipe(entry, 1), plan=PLAN)
 
     assert renderer.resident() == digests[1:]
     assert digests[0] != digests[1]
@@ -180,13 +194,14 @@ def test_what_cannot_be_a_model_is_refused_with_a_next_step(
     (strange / "model_index.json").write_text(json.dumps({"_class_name": "SomethingPipeline"}))
 
     with pytest.raises(ModelMissing, match="copy or mount it"):
-        renderer.resolve(str(tmp_path / "nowhere"))
+        renderer.resolve(str(tmp_path / "nowhere"), kind="checkpoint")
     with pytest.raises(ModelUnusable, match="no model_index"):
-        renderer.resolve(str(tmp_path / "empty"))
+        renderer.resolve(str(tmp_path / "empty"), kind="checkpoint")
     with pytest.raises(ModelUnusable, match="weights in unet"):
-        renderer.resolve(str(pickled))
-    with pytest.raises(ModelUnusable, match="SomethingPipeline is not supported"):
-        renderer.resolve(str(strange))
+        renderer.resolve(str(pickled), kind="checkpoint")
+    found = renderer.resolve(str(strange), kind="checkpoint")
+    with pytest.raises(OptionRefused, match="no such pipeline for a SomethingPipeline"):
+        renderer.load(recipe(found, 1), plan=PLAN)
 
 
 def test_a_hub_model_without_a_hub_says_what_to_do(
@@ -196,26 +211,25 @@ def test_a_hub_model_without_a_hub_says_what_to_do(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
 
     with pytest.raises(ModelMissing, match="let the host reach"):
-        renderer.resolve("owner/name@main")
+        renderer.resolve("owner/name@main", kind="checkpoint")
 
 
 def test_to_sdxl_no_negative_prompt_is_not_an_empty_one(renderer: DiffusionRenderer, tmp_path: Path) -> None:
     folder = tiny.build_tiny_xl(tmp_path / "xl")
-    found = renderer.resolve(str(folder))
-    renderer.load(str(folder), digest=found.digest, plan=PLAN)
+    entry = renderer.resolve(str(folder), kind="checkpoint")
     watch = Watch(every=1)
 
-    silent = renderer.render([recipe(1, scheduler="euler")] * 2, plan=PLAN, watch=watch)
-    empty = renderer.render([recipe(1, scheduler="euler", negative="")] * 2, plan=PLAN, watch=watch)
+    silent = render(renderer, [recipe(entry, 1, scheduler="euler")] * 2, watch)
+    empty = render(renderer, [recipe(entry, 1, scheduler="euler", negative="")] * 2, watch)
 
-    assert found.family == "StableDiffusionXLPipeline"
+    assert (entry.family, entry.guidance_scale) == ("StableDiffusionXLPipeline", 5.0)
     assert len(watch.frames) == 2 * 2 * STEPS
     assert pixels_of(silent[0]) == pixels_of(silent[1]) != pixels_of(empty[0])
 
 
-def pixels_of(made: Image.Image | Flaw) -> bytes:
-    assert not isinstance(made, Flaw)
-    return made.tobytes()
+def pixels_of(made: Picture | Flaw) -> bytes:
+    assert isinstance(made, Picture)
+    return made.image.tobytes()
 
 
 def test_a_chunk_of_a_real_model_is_stored_with_its_environment_and_previews(

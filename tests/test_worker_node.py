@@ -170,7 +170,7 @@ def test_one_bad_image_does_not_spoil_its_batch(desk: Desk) -> None:
     manifest = desk.manifest()
 
     assert [image.number for image in manifest.images] == [0, 3, 4, 5]
-    assert [(image.number, image.reason) for image in manifest.failed] == [(1, "error"), (2, "non_finite")]
+    assert [(image.number, image.reason) for image in manifest.failed] == [(1, "error"), (2, "blank")]
 
 
 def test_a_model_that_changed_or_is_gone_is_fatal_and_says_so(desk: Desk) -> None:

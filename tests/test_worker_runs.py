@@ -109,7 +109,7 @@ def test_a_chunk_that_was_stopped_before_it_began_is_all_untried(bench: Bench) -
     ],
 )
 def test_what_a_pipeline_raises_becomes_failed_images(bench: Bench, error: Exception, reason: str) -> None:
-    def broken(recipes: object, *, plan: object, watch: object) -> list[Any]:
+    def broken(recipes: object, **_: object) -> list[Any]:
         raise error
 
     message = bench.freeze()
@@ -148,7 +148,7 @@ kinds_in_a_row = st.tuples(st.sampled_from(["ddim", "euler"]), st.integers(1, 6)
 @given(runs=st.lists(kinds_in_a_row, max_size=6), size=st.integers(1, 5))
 def test_batches_hold_every_image_once_in_order_and_are_of_one_kind(runs: list[tuple[str, int]], size: int) -> None:
     kinds = [kind for kind, count in runs for _ in range(count)]
-    wanted = [Wanted(number, "model", recipe_of(kind)) for number, kind in enumerate(kinds)]
+    wanted = [Wanted(number, ("model",), recipe_of(kind)) for number, kind in enumerate(kinds)]
 
     batches = list(cut(wanted, size=size))
 
@@ -159,7 +159,7 @@ def test_batches_hold_every_image_once_in_order_and_are_of_one_kind(runs: list[t
 
 def recipe_of(scheduler: str) -> Recipe:
     return {
-        "model": "m", "prompt": "p", "negative_prompt": None, "seed": 1, "steps": 2, "guidance_scale": 5.0,
+        "mode": "text-to-image", "model": "m", "prompt": "p", "seed": 1, "steps": 2, "guidance_scale": 5.0,
         "width": 64, "height": 64, "scheduler": {"class": scheduler, "options": {}},
     }  # fmt: skip
 

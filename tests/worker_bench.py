@@ -15,6 +15,7 @@ from worker.child.level import Level
 from worker.fake import FakeRenderer
 from worker.renderer import Renderer
 from worker.runs import Run, Tools
+from worker.runs.inputs import Inputs
 from worker.runs.uploads import Uploads
 from worker_desk import PLAN
 
@@ -46,6 +47,7 @@ class Bench:
         self.spec: Spec
         self.tools = Tools(
             renderer=self.renderer, store=self.store, specs=SpecStore(self.store), uploads=Uploads(2), level=Level(),
+            inputs=Inputs(self.store, max_pixels=10**8),
             node="n-cpu", boot="b",
         )  # fmt: skip
 
@@ -54,7 +56,9 @@ class Bench:
         entries = {"model": "model", "prompt": "a fox", "steps": 2, "axes": {"seed": {"count": 6}}, **entries}
         self.spec = freeze(JobFile.model_validate(entries), base=self.folder, name="test", max_images=1000)
         self.store.put(keys.spec_key("job"), canonical(self.spec.to_json()))
-        models = {name: self.renderer.resolve(source) for name, source in self.spec.models.items()}
+        models = {
+            key: self.renderer.resolve(model["source"], kind=model["kind"]) for key, model in self.spec.models.items()
+        }
         return ChunkMessage(
             kind="render", job="job", chunk=1, attempt=1, spec_hash=self.spec.hash, ranges=[[0, 6, 1]], plan=PLAN,
             models=models,

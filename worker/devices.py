@@ -43,6 +43,7 @@ class NodePlan:
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
             "CUDA_VISIBLE_DEVICES": self.card.uuid if self.card else "",
             "OMP_NUM_THREADS": str(self.threads),
+            "TRANSFORMERS_VERBOSITY": "error",  # it warns of every optional package that is not there
             "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads slow shared cores down by an order of magnitude
             "GOMP_SPINCOUNT": "0",
             "TOKENIZERS_PARALLELISM": "false",

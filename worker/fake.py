@@ -20,12 +20,12 @@ from PIL import Image, ImageChops, ImageDraw, ImageFont
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from storage.errors import ModelMissing, ModelUnusable
+from storage.models.digests import Hashes, data_files
 from storage.settings import Settings
 from storage.spec import canonical
 from storage.spec.plan import Plan
 from storage.wire.messages import ModelEntry
-from worker.models import Hashes, data_files
-from worker.renderer import Device, Flaw, Recipe, Watch
+from worker.renderer import Device, Flaw, Images, Picture, Recipe, Watch
 
 FAKE_FILE = "fake.json"
 _FONT = ImageFont.load_default_imagefont()  # a bitmap: its pixels do not depend on FreeType
@@ -54,6 +54,7 @@ class FakeRenderer:
     def __init__(self, settings: Settings) -> None:
         self._hashes = Hashes(None)
         self._limit = settings.resident_pipelines
+        self._sources: dict[str, str] = {}  # by digest
         self._loaded: OrderedDict[str, FakeModel] = OrderedDict()
 
     def environment(self) -> dict[str, Any]:
@@ -69,22 +70,39 @@ class FakeRenderer:
         """See `Renderer.resident`."""
         return list(self._loaded)
 
-    def resolve(self, source: str) -> ModelEntry:
-        """See `Renderer.resolve`."""
+    def resolve(self, source: str, *, kind: str) -> ModelEntry:
+        """See `Renderer.resolve`; every kind of model is a fake.json here."""
         model = _read(source)
-        folder = Path(source)
-        found = self._hashes.digest_of(folder, data_files(folder))
-        return ModelEntry(digest=found, family="FakePipeline", width=model.width, height=model.height)
+        found = self._hashes.digest_of(data_files(Path(source)))
+        self._sources[found] = source
+        return ModelEntry(
+            kind=kind, digest=found, family="FakePipeline", width=model.width, height=model.height, guidance_scale=7.5
+        )
 
-    def load(self, source: str, *, digest: str, plan: Plan) -> None:  # noqa: ARG002  # plans are alike here
+    def check(self, recipe: Recipe, *, plan: Plan) -> None:
+        """See `Renderer.check`; nothing is refused."""
+
+    def too_long(self, recipe: Recipe) -> str | None:  # noqa: ARG002
+        """See `Renderer.too_long`; everything is read."""
+        return None
+
+    def load(self, recipe: Recipe, *, plan: Plan) -> None:  # noqa: ARG002  # plans are alike here
         """See `Renderer.load`."""
+        digest = recipe["model"]
         if digest not in self._loaded:
-            self._loaded[digest] = _read(source)
+            self._loaded[digest] = _read(self._sources[digest])
         self._loaded.move_to_end(digest)
         while len(self._loaded) > self._limit:
             self._loaded.popitem(last=False)
 
-    def render(self, recipes: Sequence[Recipe], *, plan: Plan, watch: Watch) -> list[Image.Image | Flaw]:  # noqa: ARG002
+    def render(
+        self,
+        recipes: Sequence[Recipe],
+        *,
+        plan: Plan,  # noqa: ARG002
+        watch: Watch,
+        images: Images,  # noqa: ARG002
+    ) -> list[Picture | Flaw]:
         """See `Renderer.render`."""
         model = self._loaded[recipes[0]["model"]]
         if any(recipe["seed"] in model.kill_seeds for recipe in recipes):
@@ -101,7 +119,8 @@ class FakeRenderer:
             if recipe["seed"] in model.fail_seeds:
                 raise RuntimeError(f"seed {recipe['seed']} stands under fail_seeds")
         blank = [recipe["seed"] in model.blank_seeds for recipe in recipes]
-        return [Image.new("RGB", one.size) if empty else one for one, empty in zip(pictures, blank, strict=True)]
+        made = [Image.new("RGB", one.size) if empty else one for one, empty in zip(pictures, blank, strict=True)]
+        return [Picture(one) for one in made]
 
 
 def draw(recipe: Recipe) -> Image.Image:

@@ -3,7 +3,7 @@
 A renderer knows nothing of jobs, chunks, stores or brokers. It is used by one thread.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -13,9 +13,11 @@ from storage.wire.messages import ModelEntry
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from storage.blobs import BlobStore
     from storage.settings import Settings
 
 Recipe = Mapping[str, Any]
+Images = Callable[[str], "Image"]  # an input image by its hash
 
 
 class StopRendering(Exception):  # no error; it leaves a pipeline call between two steps
@@ -37,6 +39,14 @@ class Flaw:
 
     reason: str
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture that can be used, and what is to be known of it."""
+
+    image: "Image"  # RGB
+    flags: frozenset[str] = frozenset()  # "nsfw", "truncated"
 
 
 class Watch(Protocol):
@@ -68,14 +78,30 @@ class Renderer(Protocol):
     def resident(self) -> list[str]:
         """Digests of the models that are loaded."""
 
-    def resolve(self, source: str) -> ModelEntry:
-        """Find a model and look at its files. Raises ModelMissing, ModelUnusable."""
+    def resolve(self, source: str, *, kind: str) -> ModelEntry:
+        """Find a model of that kind and look at its files; from then on it is known by its digest.
 
-    def load(self, source: str, *, digest: str, plan: Plan) -> None:
-        """Make a model ready for `render`. Raises ModelMissing, ModelUnusable."""
+        Raises:
+            ModelMissing: It is not here, and cannot be fetched.
+            ModelUnusable: It is something else.
+        """
 
-    def render(self, recipes: Sequence[Recipe], *, plan: Plan, watch: Watch) -> "list[Image | Flaw]":
-        """Draw one batch of recipes that share a `batch_key`, of the size that the plan says, with the loaded model.
+    def check(self, recipe: Recipe, *, plan: Plan) -> None:
+        """Refuse what the models of a recipe cannot do.
+
+        Raises:
+            OptionRefused: With the key of the job file.
+            ModelMissing, ModelUnusable: As `load`.
+        """
+
+    def too_long(self, recipe: Recipe) -> str | None:
+        """What the loaded model would not read of a recipe's prompts, in a few words; None where it reads all."""
+
+    def load(self, recipe: Recipe, *, plan: Plan) -> None:
+        """Make everything that a recipe names by digest ready for `render`. Raises ModelMissing, ModelUnusable."""
+
+    def render(self, recipes: Sequence[Recipe], *, plan: Plan, watch: Watch, images: Images) -> "list[Picture | Flaw]":
+        """Draw one batch of recipes that share a `batch_key`, of the size that the plan says; the first was loaded.
 
         Raises:
             StopRendering: From the watch.
@@ -83,12 +109,12 @@ class Renderer(Protocol):
         """
 
 
-def make_renderer(settings: "Settings") -> Renderer:
-    """The renderer that the settings name; only then is torch imported."""
+def make_renderer(settings: "Settings", store: "BlobStore") -> Renderer:
+    """The renderer that the settings name; only then is torch imported. Frozen models come from `store`."""
     if settings.renderer == "fake":
         from worker.fake import FakeRenderer
 
         return FakeRenderer(settings)
     from worker.diffusion import DiffusionRenderer
 
-    return DiffusionRenderer(settings)
+    return DiffusionRenderer(settings, store)

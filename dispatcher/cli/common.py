@@ -11,6 +11,8 @@ from dispatcher.farm import Farm
 from storage.errors import InvalidSpec
 from storage.settings import load_settings
 from storage.spec import Spec, check_job_file, freeze, read_job_file
+from storage.spec.file.allowed import Allowed
+from storage.spec.notes import notes
 
 set_option = click.option(
     "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a key of the file, such as steps=30."
@@ -33,7 +35,8 @@ def open_farm() -> Farm:
 def load_spec(farm: Farm, file: Path, *, changes: tuple[str, ...] = ()) -> Spec:
     """Read and freeze a job file. Raises UserError."""
     parsed = read_job_file(file, changes=changes)
-    return freeze(parsed, base=file.absolute().parent, name=file.stem, max_images=farm.settings.max_images)
+    cap = farm.settings.max_images
+    return freeze(parsed, base=file.absolute().parent, name=file.stem, max_images=cap, allowed=allowed_of(farm))
 
 
 def quick_spec(farm: Farm, *, model: str, prompts: tuple[str, ...], seeds: int, options: dict[str, Any]) -> Spec:
@@ -44,7 +47,17 @@ def quick_spec(farm: Farm, *, model: str, prompts: tuple[str, ...], seeds: int, 
         **{key: value for key, value in options.items() if value is not None},
     }
     parsed = check_job_file(raw)
-    return freeze(parsed, base=Path.cwd(), name=prompts[0][:40], max_images=farm.settings.max_images)
+    cap = farm.settings.max_images
+    return freeze(parsed, base=Path.cwd(), name=prompts[0][:40], max_images=cap, allowed=allowed_of(farm))
+
+
+def allowed_of(farm: Farm) -> Allowed:
+    """What this farm lets a job use."""
+    settings = farm.settings
+    return Allowed(
+        find_model=farm.find_model, unregistered_models=settings.takes_unregistered,
+        input_hosts=settings.allowed_hosts, input_bytes=settings.input_bytes, input_pixels=settings.input_pixels,
+    )  # fmt: skip
 
 
 def again(command: str, file: Path, changes: tuple[str, ...], *more: str) -> str:
@@ -55,6 +68,12 @@ def again(command: str, file: Path, changes: tuple[str, ...], *more: str) -> str
 def echo_json(value: object) -> None:
     """Print a value as JSON, one document."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def echo_notes(spec: Spec) -> None:
+    """Say on stderr what may be a mistake in a job."""
+    for note in notes(spec):
+        click.echo(f"note: {note}", err=True)
 
 
 def parse_picks(picks: tuple[str, ...]) -> dict[str, str]:

@@ -5,7 +5,16 @@ from typing import Any
 
 import click
 
-from dispatcher.cli.common import again, echo_json, file_argument, json_option, load_spec, open_farm, set_option
+from dispatcher.cli.common import (
+    again,
+    echo_json,
+    echo_notes,
+    file_argument,
+    json_option,
+    load_spec,
+    open_farm,
+    set_option,
+)
 
 TEMPLATE = """\
 # A Seedfarm job. Check it: farm check FILE. Render it: farm run FILE.
@@ -77,6 +86,7 @@ def check(file: Path, changes: tuple[str, ...], sample: int | None, devices: str
 
     farm = open_farm()
     spec = load_spec(farm, file, changes=changes)
+    echo_notes(spec)
     said = estimate(spec)
     if as_json:
         echo_json(said)

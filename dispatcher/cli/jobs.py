@@ -9,6 +9,7 @@ import click
 from dispatcher.cli.common import (
     again,
     echo_json,
+    echo_notes,
     file_argument,
     job_argument,
     json_option,
@@ -29,10 +30,12 @@ def submit(file: Path, changes: tuple[str, ...], new: bool, as_json: bool) -> No
 
     Works while the broker is away. Safe to repeat: the same file again goes on with its unfinished job.
     """
+    from dispatcher.inputs import say_inputs
     from dispatcher.submission import submit as submit_spec
 
     farm = open_farm()
     spec = load_spec(farm, file, changes=changes)
+    echo_notes(spec)
     done = submit_spec(
         spec,
         settings=farm.settings,
@@ -40,6 +43,7 @@ def submit(file: Path, changes: tuple[str, ...], new: bool, as_json: bool) -> No
         store=farm.store,
         source=again("run", file, changes),
         new=new,
+        say=say_inputs,
     )
     if as_json:
         echo_json({**_summary(done.row), "new": done.is_new})
@@ -89,7 +93,7 @@ def ls(limit: int, as_json: bool) -> None:
 @job_argument
 @json_option
 def show(job: str, as_json: bool) -> None:
-    """Show one job: its state, models, plan, chunks, failures."""
+    """Show one job: its state, models, plan, chunks, failures, and how many images carry a flag."""
     from storage.sql import chunks, images, jobs
 
     farm = open_farm()
@@ -99,8 +103,9 @@ def show(job: str, as_json: bool) -> None:
         counts = chunks.open_counts(connection, row.id)
         failures = images.failures(connection, row.id, limit=5)
         size = images.total_bytes(connection, row.id)
+        flags = images.flag_counts(connection, row.id)
     said = {
-        **_summary(row), "bytes": size, "store": farm.store.locate(f"jobs/{row.id}"),
+        **_summary(row), "flags": flags, "bytes": size, "store": farm.store.locate(f"jobs/{row.id}"),
         "models": {name: asdict(facts) for name, facts in (row.models or {}).items()},
         "plans": [{"width": w, "height": h, **plan.model_dump()} for (w, h), plan in plans.items()],
         "chunks": {str(state): count for state, count in counts.items()},

@@ -39,6 +39,7 @@ def image(job: str, number: int, to: Path | None) -> None:
 def images(job: str, to: Path, pattern: str) -> None:
     """Copy the images of a job into a folder, with readable names."""
     from dispatcher.views.gallery import Gallery
+    from storage.sql import images as image_rows
     from storage.sql import jobs
 
     farm = open_farm()
@@ -46,7 +47,10 @@ def images(job: str, to: Path, pattern: str) -> None:
         row = jobs.find(connection, job)
     gallery = Gallery(to, pattern=pattern, database=farm.database, store=farm.store)
     gallery.fill(row.id)
-    click.echo(f"{gallery.count} images of {row.name} in {to}")
+    with farm.database.read() as connection:
+        flags = image_rows.flag_counts(connection, row.id)
+    counted = "".join(f", {count} {flag}" for flag, count in flags.items())
+    click.echo(f"{gallery.count} images of {row.name} in {to}{counted}")
 
 
 @click.command(short_help="Draw the contact sheet of a job.")

@@ -16,12 +16,28 @@ COMMANDS = {
     "demo": "demo", "run": "run", "init": "files", "check": "files", "schema": "files", "schedulers": "files",
     "up": "services", "dispatcher": "services", "flower": "services", "doctor": "doctor",
     "submit": "jobs", "ls": "jobs", "show": "jobs", "watch": "jobs", "cancel": "jobs",
+    "model": "models", "put": "inputs",
     "image": "pictures", "images": "pictures", "sheet": "pictures", "completion": "files",
 }  # fmt: skip
 EXIT_FAILED, EXIT_USER, EXIT_INTERRUPTED = 1, 2, 130
 
 
-class FarmGroup(click.Group):
+class NearGroup(click.Group):
+    """Names the nearest command when there is none of that name."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the first argument names."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            raise click.UsageError(
+                f"no command {args[0]!r}; {nearest(args[0], self.list_commands(ctx))}", ctx
+            ) from None
+
+
+class FarmGroup(NearGroup):
     """Loads the module of a command when it is called, and words errors."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -35,15 +51,6 @@ class FarmGroup(click.Group):
         module = importlib.import_module(f"dispatcher.cli.{COMMANDS[cmd_name]}")
         command: click.Command = getattr(module, cmd_name)
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Name the nearest command when there is none of that name."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError:
-            raise click.UsageError(f"no command {args[0]!r}; {nearest(args[0], COMMANDS)}", ctx) from None
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
         """Run a command; every ending has its exit code."""

@@ -6,7 +6,16 @@ from typing import Any
 
 import click
 
-from dispatcher.cli.common import again, load_spec, name_option, open_farm, plain_option, quick_spec, set_option
+from dispatcher.cli.common import (
+    again,
+    echo_notes,
+    load_spec,
+    name_option,
+    open_farm,
+    plain_option,
+    quick_spec,
+    set_option,
+)
 from storage.errors import InvalidSpec
 
 LAPTOP_CHUNK_S = 5.0  # one host has no queue to hide: pictures should appear soon
@@ -58,6 +67,7 @@ def run(
         spec, source = load_spec(farm, file, changes=changes), again("run", file, changes)
     else:
         spec, source = _quick(farm, quick)
+    echo_notes(spec)
     options = Options(out=out, pattern=pattern, devices=devices, plain=plain, new=new, chunk_s=LAPTOP_CHUNK_S)
     return render(farm, spec, source=source, options=options)
 

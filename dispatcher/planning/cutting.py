@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 
-from storage.spec import Job, ModelFacts, Numbers
+from storage.spec import Job, ModelFacts, Numbers, Place
 
 MAX_CHUNK_IMAGES = 4096
+FASTEST_S = 1e-6  # per image; nothing is, and what divides by it stays a number
 MAX_EMPTY = 10_000  # empty places that one cut walks over: it runs inside a transaction
 MAX_RANGES = 512  # keeps a message small when exclusions tear the ranges apart
 
@@ -35,7 +36,8 @@ def chunk_images(*, seconds_per_image: float | None, target_s: float, batch: int
         left: Images of the job that are not cut yet.
         workers: Live workers that share them.
     """
-    wanted = batch if not seconds_per_image else max(1, round(target_s / seconds_per_image / batch)) * batch
+    pace = max(seconds_per_image or 0.0, FASTEST_S)
+    wanted = max(1, round(target_s / pace / batch)) * batch if seconds_per_image else batch
     share = ceil(left / (2 * max(1, workers)) / batch) * batch
     return min(wanted, max(share, batch), max(1, MAX_CHUNK_IMAGES // batch) * batch)
 
@@ -47,7 +49,7 @@ def cut(job: Job, *, cursor: int, images: int, models: Mapping[str, ModelFacts])
         job: The job.
         cursor: Position in render order to begin at. Over a long run of empty places it takes several cuts.
         images: How many to take at most.
-        models: Facts by name in the job file.
+        models: Facts by `model_key`.
     """
     numbers: list[int] = []
     kind: tuple[str, tuple[int, int]] | None = None
@@ -55,9 +57,7 @@ def cut(job: Job, *, cursor: int, images: int, models: Mapping[str, ModelFacts])
     while cursor < stop and len(numbers) < images:
         place = job[job.number_at(cursor)]
         if place is not None:
-            facts = models[place.values["model"]]
-            size = (place.values["width"] or facts.width, place.values["height"] or facts.height)
-            here = (place.values["model"], size)
+            here = (place.values["model"], _size(place, models[place.values["model"]]))
             if kind is not None and here != kind:
                 break
             kind = here
@@ -67,3 +67,10 @@ def cut(job: Job, *, cursor: int, images: int, models: Mapping[str, ModelFacts])
             break
     model, size = kind or (None, (0, 0))
     return Cut(numbers=Numbers.of(numbers), cursor=cursor, model=model, size=size)
+
+
+def _size(place: Place, facts: ModelFacts) -> tuple[int, int]:
+    width, height = place.values["width"] or facts.width, place.values["height"] or facts.height
+    assert width is not None  # no report about a checkpoint without a size is recorded
+    assert height is not None
+    return width, height

@@ -2,10 +2,11 @@
 
 from storage.errors import ManifestRefused
 from storage.spec import Job, Numbers, digest
+from storage.spec.recipe import CHECKPOINT
 from storage.sql.chunks import ChunkRow
 from storage.sql.jobs import JobRow
 from storage.wire.keys import run_prefix
-from storage.wire.messages import Manifest
+from storage.wire.messages import FLAGS, Manifest
 
 
 def check_manifest(manifest: Manifest, *, key: str, job: Job, job_row: JobRow, chunk: ChunkRow) -> None:
@@ -25,8 +26,7 @@ def check_manifest(manifest: Manifest, *, key: str, job: Job, job_row: JobRow, c
     if manifest.fatal is not None:
         return
     if chunk.kind == "resolve":
-        if set(manifest.models) != set(job.spec.models):
-            raise ManifestRefused(key, f"resolves {sorted(manifest.models)}, the job names {sorted(job.spec.models)}")
+        _check_resolved(manifest, key=key, job=job)
         return
     if manifest.plan != chunk.plan:
         raise ManifestRefused(key, "was rendered by another plan")
@@ -45,6 +45,17 @@ def _check_origin(manifest: Manifest, *, key: str, job_row: JobRow, chunk: Chunk
         digest(manifest.environment)
     except (ValueError, RecursionError):
         raise ManifestRefused(key, "its environment is no plain JSON") from None
+
+
+def _check_resolved(manifest: Manifest, *, key: str, job: Job) -> None:
+    named = job.spec.models
+    if set(manifest.models) != set(named):
+        raise ManifestRefused(key, f"resolves {sorted(manifest.models)}, the job names {sorted(named)}")
+    for name, entry in manifest.models.items():
+        if entry.kind != named[name]["kind"]:
+            raise ManifestRefused(key, f"model {name!r} is a {entry.kind}, the job uses it as {named[name]['kind']}")
+        if entry.kind == CHECKPOINT and (entry.width is None or entry.height is None):
+            raise ManifestRefused(key, f"checkpoint {name!r} has no size")
 
 
 def _check_models(manifest: Manifest, *, key: str, job_row: JobRow) -> None:
@@ -78,6 +89,8 @@ def _check_images(manifest: Manifest, *, key: str, job: Job, job_row: JobRow) ->
     for made in manifest.images:
         if not made.key.startswith(prefix) or (made.preview is not None and not made.preview.startswith(prefix)):
             raise ManifestRefused(key, f"names an object outside {prefix}")
+        if unknown := [flag for flag in made.flags if flag not in FLAGS]:
+            raise ManifestRefused(key, f"image {made.number} has an unknown flag {unknown[0]!r}")
         place = job[made.number]
         recipe = None if place is None else job.recipe(place, job_row.models)
         if recipe is None or digest(recipe) != made.recipe_hash:

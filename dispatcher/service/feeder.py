@@ -18,6 +18,7 @@ from dispatcher.service.recorder import end_job, finish_if_complete
 from storage.errors import PermanentError
 from storage.spec import Job, Numbers
 from storage.spec.plan import Plan, choose_plan
+from storage.spec.recipe import CHECKPOINT
 from storage.spec_store import SpecStore
 from storage.sql import Database, chunks, jobs
 from storage.sql.chunks import ChunkRow, NewChunk
@@ -67,16 +68,16 @@ class Feeder:
             if issued is None:
                 idle += 1
             else:
-                self._publish(board.jobs[send.want.job], issued)
+                self._publish(board.jobs[send.want.job], *issued)
                 sent += 1
         return sent
 
     def _issue(
         self, send: Send, seen: JobRow, workers: Sequence[Heartbeat], *, fence: Callable[[Connection], None]
-    ) -> ChunkRow | None:
+    ) -> tuple[ChunkRow, Job | None] | None:
         """Write down that a worker gets a chunk; None where there turned out to be nothing to give."""
-        needs_cut = send.want.chunk is None and seen.state == JobState.RUNNING
-        job, problem = self._load(seen) if needs_cut else (None, None)  # before the transaction: a store may be slow
+        renders = seen.state == JobState.RUNNING
+        job, problem = self._load(seen) if renders else (None, None)  # before the transaction: a store may be slow
         with self._database.write() as connection:
             fence(connection)
             row, now = jobs.get(connection, seen.id), time.time()
@@ -94,7 +95,8 @@ class Feeder:
                 return None
             if chunks.issue(connection, chunk, node=send.seat.node, boot=send.seat.boot, now=now) is None:
                 return None
-            return chunks.get(connection, chunk.job, chunk.number)
+            again = chunks.get(connection, chunk.job, chunk.number)
+            return None if again is None else (again, job)
 
     def _load(self, row: JobRow) -> tuple[Job | None, str | None]:
         """The job's images, or why there are none for ever: its spec is gone, and other jobs must go on."""
@@ -131,14 +133,13 @@ class Feeder:
         jobs.change(connection, row.id, cursor=part.cursor)
         return chunks.get(connection, row.id, number)
 
-    def _publish(self, row: JobRow, chunk: ChunkRow) -> None:
+    def _publish(self, row: JobRow, chunk: ChunkRow, job: Job | None) -> None:
         assert chunk.node is not None
         assert chunk.boot is not None
-        models = row.models or {}
         message = ChunkMessage(
             kind=chunk.kind, job=row.id, chunk=chunk.number, attempt=chunk.attempt, spec_hash=row.spec_hash,
             ranges=chunk.numbers.to_json(), plan=chunk.plan,
-            models={name: ModelEntry(**facts.to_json()) for name, facts in models.items() if name == chunk.model},
+            models={} if job is None else _models(row, chunk, job),
         )  # fmt: skip
         label = f"job={row.name} chunk={chunk.number} model={chunk.model or '?'} images={chunk.images}"
         self._broker.allow(row.id, chunk.number, chunk.attempt)
@@ -185,12 +186,23 @@ def _want(
     model = None
     if chunk is not None and chunk.model is not None and row.models is not None:
         model = row.models[chunk.model].digest
-    elif row.models is not None and len(row.models) == 1:
-        model = next(iter(row.models.values())).digest
+    elif row.models is not None:
+        bases = [facts.digest for facts in row.models.values() if facts.kind == CHECKPOINT]
+        model = bases[0] if len(bases) == 1 else None
     return Want(
         job=row.id, chunk=None if chunk is None else chunk.number, model=model, device_type=device,
         in_flight=in_flight, age=age, lost_on=frozenset() if chunk is None else frozenset(lost[chunk.id]),
     )  # fmt: skip
+
+
+def _models(row: JobRow, chunk: ChunkRow, job: Job) -> dict[str, ModelEntry]:
+    """What a worker may need for a chunk: its checkpoint, refiners, and every part. Other checkpoints stay away."""
+    needed = {chunk.model, *job.refiners}
+    return {
+        key: ModelEntry(**facts.to_json())
+        for key, facts in (row.models or {}).items()
+        if facts.kind != CHECKPOINT or key in needed
+    }
 
 
 def _new_plan(job: Job, size: tuple[int, int], seat: Seat, workers: Sequence[Heartbeat]) -> Plan:

@@ -16,7 +16,7 @@ from dispatcher.planning.manifest import check_manifest
 from storage.blobs import BlobStore, is_key
 from storage.errors import ManifestRefused
 from storage.spec import Job, ModelFacts, Numbers, Place, digest
-from storage.spec.fields import scheduler_label
+from storage.spec.labels import short_values
 from storage.spec_store import SpecStore
 from storage.sql import Database, chunks, images, jobs
 from storage.sql.chunks import ChunkRow, NewChunk
@@ -24,10 +24,12 @@ from storage.sql.lookups import environment_id, model_ids, prompt_ids
 from storage.sql.tables import job as job_table
 from storage.states import ChunkState, ImageState, JobState
 from storage.wire.keys import manifest_key, run_prefix
-from storage.wire.messages import FailedImage, Manifest
+from storage.wire.messages import FLAGS, FailedImage, Manifest
 
 log = logging.getLogger(__name__)
+_UNFLAGGED = dict.fromkeys(FLAGS, False)
 _BLANK = dict.fromkeys(("key", "preview_key", "sha256", "pixel_sha256", "bytes", "render_s", "encode_s", "upload_s"))
+_OWN_COLUMN = {"model", "prompt", "negative_prompt", "seed", "scheduler", "steps", "guidance_scale", "width", "height"}
 PACE_MEMORY = 0.5  # weight of the newest chunk in a job's seconds per image
 
 
@@ -168,11 +170,11 @@ def image_rows(
             "state": ImageState.DONE, "key": made.key, "preview_key": made.preview if _keeps(job) else None,
             "sha256": made.sha256, "pixel_sha256": made.pixel_sha256, "bytes": made.bytes,
             "render_s": seconds.get("render"), "encode_s": seconds.get("encode"), "upload_s": seconds.get("upload"),
-            "reason": None, "detail": None,
+            "reason": None, "detail": None, **_UNFLAGGED, **dict.fromkeys(made.flags, True),
         }  # fmt: skip
     for failed in manifest.failed:
         outcomes[failed.number] = {
-            "state": ImageState.FAILED, **_BLANK, "reason": failed.reason, "detail": failed.detail,
+            "state": ImageState.FAILED, **_BLANK, **_UNFLAGGED, "reason": failed.reason, "detail": failed.detail,
         }  # fmt: skip
     return describe(connection, outcomes, manifest=manifest, chunk=chunk, job=job, models=models)
 
@@ -184,8 +186,10 @@ def describe(
     """Join outcomes by number with what the job says about each image."""
     places = [place for number in outcomes if (place := job[number]) is not None]
     texts = {text for place in places for text in (place.values["prompt"], place.values["negative_prompt"])}
-    prompts = prompt_ids(connection, [text for text in texts if text is not None])
-    known = model_ids(connection, {name: (facts.digest, facts.family) for name, facts in models.items()})
+    prompts: dict[str | None, int | None] = {None: None}
+    prompts.update(prompt_ids(connection, [text for text in texts if text is not None]))
+    bases = {place.values["model"] for place in places}
+    known = model_ids(connection, {name: (models[name].digest, models[name].family) for name in bases})
     body = dict(manifest.environment)
     shared = {
         "job": manifest.job, "plan": chunk.plan_id, "chunk": chunk.number, "attempt": manifest.attempt,
@@ -196,19 +200,18 @@ def describe(
     for place in places:
         recipe = job.recipe(place, models)
         rows.append({
-            **shared, **outcomes[place.number], **_columns(place, recipe),
-            "prompt": prompts[recipe["prompt"]],
-            "negative_prompt": None if recipe["negative_prompt"] is None else prompts[recipe["negative_prompt"]],
-            "model": known[place.values["model"]],
+            **shared, **outcomes[place.number], **_columns(job, place, recipe), "model": known[place.values["model"]],
+            "prompt": prompts[place.values["prompt"]], "negative_prompt": prompts[place.values["negative_prompt"]],
         })  # fmt: skip
     return rows
 
 
-def _columns(place: Place, recipe: Mapping[str, Any]) -> dict[str, Any]:
-    same = {name: recipe[name] for name in ("seed", "steps", "guidance_scale", "width", "height")}
+def _columns(job: Job, place: Place, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    said = short_values(job.spec, place)
     return {
-        **same, "number": place.number, "labels": dict(place.labels), "recipe_hash": digest(recipe),
-        "scheduler": scheduler_label(place.values["scheduler"]),
+        **{name: recipe.get(name) for name in ("seed", "steps", "guidance_scale", "width", "height")},
+        "scheduler": said["scheduler"], "options": {key: said[key] for key in said if key not in _OWN_COLUMN},
+        "number": place.number, "labels": dict(place.labels), "recipe_hash": digest(recipe),
     }  # fmt: skip
 
 

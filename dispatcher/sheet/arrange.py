@@ -14,9 +14,12 @@ from dataclasses import dataclass
 
 from dispatcher.sheet.cell import SheetImage, Value, label
 from storage.errors import UnknownName, UserError, nearest
+from storage.spec.fields import FIELDS, IMAGE_KEYS, PROMPT_KEYS
 
 MAX_PAGES = 12
-ORDER = ("scheduler", "steps", "guidance_scale", "strength", "model", "seed")  # then in order of appearance
+_FIRST = ("prompt", "scheduler", "steps", "guidance_scale", "strength", "model")
+_LAST = ("seed", "replicate", "width", "height")
+ORDER = (*_FIRST, *(key for key in FIELDS if key not in (*_FIRST, *_LAST)), *_LAST)  # then in order of appearance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,11 +111,12 @@ def _matches(value: Value, wanted: str) -> bool:
 def _grid(
     images: Sequence[SheetImage], *, rows: str | None, cols: str | None, pages: str | None
 ) -> tuple[str | None, str | None]:
-    """Prompts down the side; across, the first field that crosses them; without prompts the two first fields."""
+    """Prompts or input images down the side; across, the first field that crosses them; else the two first fields."""
     names = _candidates(images)
     if rows is None:  # a prompt is worth its label even where the page decides it
-        prompts = (field for field in names if "prompt" in field and field != pages)
-        rows = next((field for field in prompts if _adds(images, field, [cols] if cols else [])), None)
+        prompts = [field for field in names if field in PROMPT_KEYS or ("prompt" in field and field not in FIELDS)]
+        sides = (field for field in (*prompts, *filter(IMAGE_KEYS.__contains__, names)) if field != pages)
+        rows = next((field for field in sides if _adds(images, field, [cols] if cols else [])), None)
     if cols is None:
         grid, paged = [rows] if rows else [], [pages] if pages else []
         cols = next((f for f in names if _is_free(images, f, grid=grid, paged=paged)), None)
@@ -131,7 +135,7 @@ def _flow(images: Sequence[SheetImage], field: str | None) -> int:
 def _candidates(images: Sequence[SheetImage]) -> list[str]:
     """The fields that vary: the well-known ones first, the others in order of appearance."""
     known = dict.fromkeys(field for image in images for field in image.fields)
-    ordered = ["prompt", *ORDER, *known]
+    ordered = [*ORDER, *known]
     return [field for field in dict.fromkeys(ordered) if field in known and _distinct(images, [field]) > 1]
 
 

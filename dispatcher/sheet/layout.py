@@ -1,14 +1,14 @@
 """Images into pages of cells: pure, and small enough to look at.
 
-Rows and columns stand in order of first appearance by number, which is the order that the job
-declares. A page has the rows and columns that occur on it; what a page cannot hold is cut and said.
+Rows and columns of numbers rise; all others stand in order of first appearance, which is the order that the
+job declares. A page has the rows and columns that occur on it; what a page cannot hold is cut and said.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from dispatcher.sheet.arrange import MAX_PAGES, Arrangement, arrange, shorten_label
-from dispatcher.sheet.cell import Cell, Page, SheetImage
+from dispatcher.sheet.cell import Cell, Page, SheetImage, Value
 
 MAX_ROWS = 40
 MAX_COLS = 24
@@ -37,15 +37,16 @@ def layout(
     by_page: dict[tuple[str, ...], list[SheetImage]] = {}
     for image in plan.images:
         by_page.setdefault(tuple(image.label(field) for field in plan.pages), []).append(image)
-    cut = _cut(len(by_page), MAX_PAGES, "pages")
-    return [_page(plan, key, group, cut) for key, group in list(by_page.items())[:MAX_PAGES]]
+    keys = [(label,) for label in _values(plan.pages[0], plan.images)] if len(plan.pages) == 1 else list(by_page)
+    cut = _cut(len(keys), MAX_PAGES, "pages")
+    return [_page(plan, key, by_page[key], cut) for key in keys[:MAX_PAGES]]
 
 
 def _page(plan: Arrangement, key: tuple[str, ...], images: Sequence[SheetImage], cut: str) -> Page:
     if plan.flow:
         return _flowing_page(plan, images)
     row_of, col_of = partial(_place, plan.rows), partial(_place, plan.cols)
-    rows, cols = _unique(map(row_of, images)), _unique(map(col_of, images))
+    rows, cols = _values(plan.rows, images), _values(plan.cols, images)
     places: dict[tuple[str, str], list[SheetImage]] = {}
     for image in images:
         places.setdefault((row_of(image), col_of(image)), []).append(image)
@@ -68,7 +69,8 @@ def _flowing_page(plan: Arrangement, images: Sequence[SheetImage]) -> Page:
     places: dict[str, list[SheetImage]] = {}
     for image in images:
         places.setdefault(_place(plan.cols, image), []).append(image)
-    runs = [tuple(places)[start : start + plan.flow] for start in range(0, len(places), plan.flow)]
+    values = _values(plan.cols, images)
+    runs = [values[start : start + plan.flow] for start in range(0, len(values), plan.flow)]
     blank = [""] * plan.flow
     return Page(
         title="",
@@ -92,8 +94,14 @@ def _cell(images: Sequence[SheetImage]) -> Cell:
     return Cell(image=images[0], others=len(images) - 1) if images else Cell(image=None)
 
 
-def _unique(values: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(values))
+def _values(field: str | None, images: Sequence[SheetImage]) -> tuple[str, ...]:
+    """The labels of a field in the order in which they stand."""
+    found: dict[str, Value] = {}
+    for image in images:
+        found.setdefault(_place(field, image), image.fields.get(field) if field else None)
+    if all(value is None or type(value) in (int, float) for value in found.values()):
+        return tuple(sorted(found, key=lambda label: (found[label] is not None, found[label] or 0)))
+    return tuple(found)
 
 
 def _cut(found: int, limit: int, noun: str) -> str:

@@ -9,7 +9,7 @@ from dispatcher.farm import Farm
 from dispatcher.sheet import Sheet, SheetImage, make_sheet
 from dispatcher.views.gallery import write_file
 from storage.spec import Job, Place
-from storage.spec.fields import scheduler_label
+from storage.spec.labels import short_values
 from storage.sql import images
 from storage.sql.images import ImageRow
 from storage.sql.jobs import JobRow
@@ -64,7 +64,7 @@ def write_sheet(sheet: Sheet, folder: Path, *, name: str = "sheet") -> SheetFile
 
 
 def _cell(farm: Farm, row: JobRow, job: Job, place: Place, image: ImageRow | None) -> SheetImage:
-    fields = _fields(row, place)
+    fields = _fields(row, job, place)
     if image is None:
         return SheetImage(place.number, fields, "open", None, dict(fields))
     recipe = job.recipe(place, row.models or {})
@@ -73,12 +73,12 @@ def _cell(farm: Farm, row: JobRow, job: Job, place: Place, image: ImageRow | Non
     return SheetImage(place.number, fields, "done", partial(farm.store.get, image.key), recipe)
 
 
-def _fields(row: JobRow, place: Place) -> dict[str, str | int | float | None]:
+def _fields(row: JobRow, job: Job, place: Place) -> dict[str, str | int | float | None]:
     """What a sheet can be arranged by. Derived seeds differ from prompt to prompt: their replicate lines them up."""
-    fields = {**place.values, "scheduler": scheduler_label(place.values["scheduler"]), **place.labels}
-    for side in ("width", "height"):
-        if fields[side] is None and row.models is not None:
-            fields[side] = getattr(row.models[place.values["model"]], side)
+    fields = {**short_values(job.spec, place), **place.labels}
+    for key in ("width", "height", "guidance_scale"):  # silent: the model's own
+        if fields.get(key) is None and row.models is not None:
+            fields[key] = getattr(row.models[place.values["model"]], key)
     if place.replicate is not None:
         del fields["seed"]
         fields["replicate"] = place.replicate

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from storage.spec import Job, Place, Spec
-from storage.spec.fields import scheduler_label
+from storage.spec.labels import short_values
 
 MAX_EMPTY = 100_000  # excluded places to look past for an example
 PNG_BYTES_PER_PIXEL = 1.75  # measured on photographs by the encoder's settings; flat pictures take less
@@ -24,9 +24,11 @@ def estimate(spec: Spec) -> dict[str, Any]:
         "images": job.images,
         "excluded": job.positions - job.images,
         "axes": [{"keys": list(axis.keys), "values": len(axis)} for axis in spec.dimensions],
-        "models": dict(spec.models),
-        "first": _describe(first),
-        "last": _describe(last),
+        "mode": spec.mode,
+        "models": {key: dict(model) for key, model in spec.models.items()},
+        "inputs": {"images": len(spec.inputs), "bytes": sum(facts.get("bytes", 0) for facts in spec.inputs.values())},
+        "first": _describe(spec, first),
+        "last": _describe(spec, last),
         "bytes": int(job.images * pixels * PNG_BYTES_PER_PIXEL),
         "plan": dict(spec.plan),
     }
@@ -38,8 +40,13 @@ def print_estimate(said: dict[str, Any]) -> None:
     click.echo(f"{said['name']}: {said['images']} images = {product}")
     if said["excluded"]:
         click.echo(f"  {said['excluded']} places are excluded")
-    for name, place in said["models"].items():
-        click.echo(f"  model   {name}{f' ({place})' if place != name else ''}")
+    for key, model in said["models"].items():
+        name = key.removeprefix(f"{model['kind']}:")
+        kind = "model" if name == key else model["kind"].replace("_", " ")
+        source = "" if model["source"] == name else f" ({model['source']})"
+        click.echo(f"  {kind:<7} {name}{source}")
+    if said["inputs"]["images"]:
+        click.echo(f"  inputs  {said['inputs']['images']} pictures, {_bytes(said['inputs']['bytes'])}")
     for which in ("first", "last"):
         if said[which] is not None:
             click.echo(f"  {which:<7} {json.dumps(said[which], ensure_ascii=False)}")
@@ -55,11 +62,11 @@ def _last(job: Job) -> Place | None:
     return next((place for place in places if place is not None), None)
 
 
-def _describe(place: Place | None) -> dict[str, Any] | None:
+def _describe(spec: Spec, place: Place | None) -> dict[str, Any] | None:
     if place is None:
         return None
-    values = {key: value for key, value in place.values.items() if value is not None}
-    return {"number": place.number, **values, "scheduler": scheduler_label(values["scheduler"]), **place.labels}
+    said = {key: value for key, value in short_values(spec, place).items() if value is not None}
+    return {"number": place.number, **said, **place.labels}
 
 
 def _bytes(count: float) -> str:

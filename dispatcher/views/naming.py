@@ -4,24 +4,26 @@ import re
 import string
 
 from storage.errors import InvalidSpec, nearest
+from storage.spec.fields import FIELDS
 from storage.sql.images import ImageRow
 
 DEFAULT_PATTERN = "{number:06}_{scheduler}_{seed}.png"
 MAX_PART_BYTES = 80  # of UTF-8; file systems take 255 for a whole name
-_FIELDS = ("number", "prompt", "negative_prompt", "seed", "scheduler", "steps", "guidance_scale", "width", "height",
-           "model", "worker", "sha256")  # fmt: skip
+_COLUMNS = ("number", "prompt", "negative_prompt", "seed", "scheduler", "steps", "guidance_scale", "width", "height",
+            "model", "worker", "sha256")  # fmt: skip
 
 
 def file_name(pattern: str, row: ImageRow) -> str:
-    """Fill in a pattern for one image; labels are fields too.
+    """Fill in a pattern for one image; its fields are recipe keys, labels, number, worker and sha256.
 
-    Slashes in the pattern make folders; whatever a value holds becomes one harmless part of a name.
+    A recipe key of which the job says nothing is "none". Slashes in the pattern make folders; whatever a value holds
+    becomes one harmless part of a name.
 
     Raises:
         InvalidSpec: An unknown field, or a format that does not fit it.
     """
-    values: dict[str, object] = {name: getattr(row, name) for name in _FIELDS}
-    values.update(row.labels)
+    values: dict[str, object] = dict.fromkeys(FIELDS)
+    values |= {**row.options, **{name: getattr(row, name) for name in _COLUMNS}, **row.labels}
     safe = {name: _safe(value) for name, value in values.items()}
     try:
         name = string.Formatter().vformat(pattern, (), _Known(safe))

@@ -4,10 +4,11 @@ from typing import Any
 
 from dispatcher.farm import Farm
 from storage.errors import UnknownName
+from storage.spec.recipe import model_key, models_of
 from storage.sql import images
 from storage.sql.jobs import JobRow
 
-PROVENANCE_SCHEMA = 1
+PROVENANCE_SCHEMA = 2  # 1 wrote silent recipe keys as null, and knew one model an image
 
 
 def provenance(farm: Farm, row: JobRow, number: int) -> dict[str, Any]:
@@ -24,17 +25,21 @@ def provenance(farm: Farm, row: JobRow, number: int) -> dict[str, Any]:
         raise UnknownName("image", str(number), "the job excludes this place")
     with farm.database.read() as connection:
         image = images.get(connection, row.id, number)
-    if image is None:
+    if image is None or row.models is None:
         raise UnknownName("image", str(number), f"not rendered yet; 'farm watch {row.id}' follows the job")
     return {
         "schema": PROVENANCE_SCHEMA,
         "job": {"id": row.id, "name": row.name, "user": row.user, "spec": row.spec_hash},
         "number": number,
         "state": image.state,
-        "recipe": job.recipe(place, row.models or {}),
+        "recipe": job.recipe(place, row.models),
         "recipe_hash": image.recipe_hash,
-        "model": {"name": image.model, "digest": image.model_digest},
+        "models": {
+            key: row.models[key].digest for key in (model_key(*named) for named in models_of(place.values))
+        },
+        "options": dict(image.options),
         "labels": dict(image.labels),
+        "flags": image.flags,
         "plan": dict(image.plan),
         "environment": dict(image.environment),
         "file": None if image.key is None else {

@@ -92,6 +92,13 @@ def _colours(table: dict[str, tuple[int, int, int]], names: Sequence[str], gener
     return (base + jitter).clamp(0, 1).view(-1, 3, 1, 1)
 
 
+def paint(ink: Tensor, styles: Sequence[Style], generator: torch.Generator) -> Tensor:
+    """Blend the inks and grounds of styles by the ink each pixel holds: (n, 3, 64, 64) in -1..1."""
+    fore = _colours(INKS, [s.ink for s in styles], generator)
+    back = _colours(GROUNDS, [s.ground for s in styles], generator)
+    return (back + (fore - back) * ink) * 2 - 1
+
+
 def pictures(scans: Tensor, styles: Sequence[Style], generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw scans in their styles.
 
@@ -99,6 +106,4 @@ def pictures(scans: Tensor, styles: Sequence[Style], generator: torch.Generator)
         Pictures (n, 3, 64, 64) in -1..1 and the ink of each pixel (n, 1, 64, 64) in 0..1.
     """
     ink = strokes(scans, styles, generator)
-    fore = _colours(INKS, [s.ink for s in styles], generator)
-    back = _colours(GROUNDS, [s.ground for s in styles], generator)
-    return (back + (fore - back) * ink) * 2 - 1, ink
+    return paint(ink, styles, generator), ink

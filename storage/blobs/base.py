@@ -10,10 +10,12 @@ second.
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
+Tell = Callable[[int], None]  # so many bytes more are done
 KEY_LIMIT: Final = 512  # characters; S3 allows 1024 bytes, of which a prefix in front may need some
 
 # A part never begins with a dot: "." and ".." would walk about in a folder, and hidden names belong to the stores.
@@ -53,6 +55,37 @@ class BlobStore(ABC):
 
         Raises:
             BlobMissing: The store answered, and has none.
+        """
+
+    @abstractmethod
+    def put_file(self, key: str, path: Path, *, tell: Tell | None = None) -> None:
+        """Store a file, whole or not at all, without reading all of it into memory. Overwrites; safe to repeat.
+
+        Args:
+            key: Of the object.
+            path: Of the file.
+            tell: Hears how many bytes more are stored.
+
+        Raises:
+            DiskFull: The folder's volume has no room.
+            OSError: The file cannot be read.
+        """
+
+    @abstractmethod
+    def get_file(self, key: str, path: Path, *, tell: Tell | None = None) -> None:
+        """Read an object into a file, going on behind the bytes that the file holds already.
+
+        Args:
+            key: Of an object that never changes: the caller checks the bytes.
+            path: Of the file; one that is longer than the object is begun anew. Nobody may write to it later: a
+                folder on the same volume links the file instead of copying it.
+            tell: Hears how many bytes more are there, those that the file held already included.
+
+        Raises:
+            BlobMissing: The store answered, and has none.
+            DiskFull: The volume of `path` has no room.
+            StoreAway: What came so far stays in the file.
+            OSError: `path` cannot be written.
         """
 
     @abstractmethod

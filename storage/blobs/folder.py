@@ -10,13 +10,14 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 from uuid import uuid4
 
-from storage.blobs.base import BlobInfo, BlobStore, check_key, check_prefix, is_key
+from storage.blobs.base import BlobInfo, BlobStore, Tell, check_key, check_prefix, is_key
+from storage.blobs.files import copy_blocks, resume_at
 from storage.errors import BlobMissing, DiskFull, StoreAway
 
 TEMPORARY: Final = ".tmp"
@@ -42,15 +43,12 @@ class FolderStore(BlobStore):
     def put(self, key: str, data: bytes, *, content_type: str = "application/octet-stream") -> None:
         """See `BlobStore.put`. A file has no content type; the key's ending must tell."""
         del content_type
-        path = self._path(key)
-        with self._system_errors(path):
-            draft = self._write_draft(data)
-            try:
-                self._place(draft, path)
-            except (NotADirectoryError, IsADirectoryError, FileExistsError):
-                raise ValueError(f"key {key!r}: is the folder of another key, or lies under one") from None
-            finally:
-                draft.unlink(missing_ok=True)
+        self._put(key, lambda file: file.write(data))
+
+    def put_file(self, key: str, path: Path, *, tell: Tell | None = None) -> None:
+        """See `BlobStore.put_file`."""
+        with path.open("rb") as source:
+            self._put(key, lambda file: copy_blocks(source, file, tell))
 
     def get(self, key: str) -> bytes:
         """See `BlobStore.get`."""
@@ -61,6 +59,26 @@ class FolderStore(BlobStore):
             except _ABSENT:
                 self._require_root()
                 raise BlobMissing(key, self.address) from None
+
+    def get_file(self, key: str, path: Path, *, tell: Tell | None = None) -> None:
+        """See `BlobStore.get_file`."""
+        blob = self._path(key)
+        info = self.head(key)
+        if info is None:
+            raise BlobMissing(key, self.address)
+        try:
+            if not _link(blob, path):
+                with self._system_errors(blob):
+                    source = blob.open("rb")
+                with source, path.open("ab") as file:
+                    source.seek(resume_at(file, info.size, tell))
+                    copy_blocks(source, file, tell)
+            elif tell is not None:
+                tell(info.size)
+        except OSError as error:
+            if error.errno in _FULL:
+                raise DiskFull(str(path)) from error
+            raise
 
     def head(self, key: str) -> BlobInfo | None:
         """See `BlobStore.head`."""
@@ -99,17 +117,28 @@ class FolderStore(BlobStore):
             if create:
                 self._temporary.mkdir(parents=True, exist_ok=True)
                 self._sweep()
-                self._write_draft(b"room for one more").unlink()
+                self._write_draft(lambda file: file.write(b"room for one more")).unlink()
             self._require_root()
 
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)
 
-    def _write_draft(self, data: bytes) -> Path:
+    def _put(self, key: str, write: Callable[[BinaryIO], object]) -> None:
+        path = self._path(key)
+        with self._system_errors(path):
+            draft = self._write_draft(write)
+            try:
+                self._place(draft, path)
+            except (NotADirectoryError, IsADirectoryError, FileExistsError):
+                raise ValueError(f"key {key!r}: is the folder of another key, or lies under one") from None
+            finally:
+                draft.unlink(missing_ok=True)
+
+    def _write_draft(self, write: Callable[[BinaryIO], object]) -> Path:
         draft = self._temporary / uuid4().hex
         try:
             with draft.open("xb") as file:
-                file.write(data)
+                write(file)
                 file.flush()
                 os.fsync(file.fileno())
         except FileNotFoundError:
@@ -186,6 +215,15 @@ class FolderStore(BlobStore):
             if error.errno in _FULL:
                 raise DiskFull(str(path)) from error
             raise StoreAway(self.address, error.strerror or str(error)) from error
+
+
+def _link(blob: Path, path: Path) -> bool:
+    """Make `path` another name of the object's file, where it is free and the volume is the same."""
+    try:
+        path.hardlink_to(blob)
+    except OSError:  # another volume, a file system without links, a file that was begun
+        return False
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

@@ -5,14 +5,18 @@ that the server checks, listings version 2, deletes in batches. The credentials 
 """
 
 import base64
+import errno
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final
 from urllib.parse import urlsplit
 
 import boto3
+from boto3.exceptions import S3UploadFailedError
+from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -24,8 +28,9 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
-from storage.blobs.base import BlobInfo, BlobStore, check_key, check_prefix, is_key
-from storage.errors import BlobMissing, InvalidSetting, StoreAway
+from storage.blobs.base import BlobInfo, BlobStore, Tell, check_key, check_prefix, is_key
+from storage.blobs.files import BLOCK, resume_at
+from storage.errors import BlobMissing, DiskFull, InvalidSetting, StoreAway
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -35,6 +40,7 @@ READ_TIMEOUT_S: Final = 60  # between two packets, not for the whole object
 CONNECTIONS: Final = 16  # idle ones kept for upload threads
 PROBE: Final = ".farm"  # an empty object that `check` writes; no legal key, so no listing shows it
 
+_TRANSFER: Final = TransferConfig(multipart_threshold=64 * 2**20, multipart_chunksize=64 * 2**20, max_concurrency=4)
 _NO_CREDENTIALS: Final = "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _FAULTS: Final = {
     NoCredentialsError: _NO_CREDENTIALS,
@@ -79,6 +85,7 @@ class S3Store(BlobStore):
         self.prefix = f"{check_key(prefix)}/" if prefix else ""
         self.region = region
         self._page_size = page_size
+        self._attempts = attempts
         self._client = _client(endpoint, region, attempts)
         self.address = f"s3://{bucket}/{self.prefix}".rstrip("/") + _host(endpoint)
 
@@ -102,6 +109,47 @@ class S3Store(BlobStore):
                 raise BlobMissing(key, self.address) from None
             with closing(answer["Body"]) as body:
                 return body.read()
+
+    def put_file(self, key: str, path: Path, *, tell: Tell | None = None) -> None:
+        """See `BlobStore.put_file`. A large file goes in parts, a few at a time."""
+        name = self._name(key)
+        with self._refusals():
+            try:
+                self._client.upload_file(str(path), self.bucket, name, Callback=tell, Config=_TRANSFER)
+            except S3UploadFailedError as error:
+                cause = error.__context__
+                if isinstance(cause, ClientError):
+                    raise cause from None
+                raise StoreAway(self.address, str(error)) from error
+
+    def get_file(self, key: str, path: Path, *, tell: Tell | None = None) -> None:
+        """See `BlobStore.get_file`. A connection that breaks is made again, from where it broke."""
+        info = self.head(key)
+        if info is None:
+            raise BlobMissing(key, self.address)
+        try:
+            with path.open("ab") as file, self._refusals():
+                held, failures = resume_at(file, info.size, tell), 0
+                while held < info.size:
+                    try:
+                        self._append(key, file, held, tell)
+                    except BotoCoreError:
+                        failures = 0 if file.tell() > held else failures + 1
+                        if failures == self._attempts:
+                            raise
+                    held = file.tell()
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull(str(path)) from error
+            raise
+
+    def _append(self, key: str, file: BinaryIO, held: int, tell: Tell | None) -> None:
+        answer = self._client.get_object(Bucket=self.bucket, Key=self._name(key), Range=f"bytes={held}-")
+        with closing(answer["Body"]) as body:
+            for block in body.iter_chunks(BLOCK):
+                file.write(block)
+                if tell is not None:
+                    tell(len(block))
 
     def head(self, key: str) -> BlobInfo | None:
         """See `BlobStore.head`."""

@@ -4,8 +4,9 @@ from storage.spec.canonical import canonical, digest
 from storage.spec.file.freezing import freeze
 from storage.spec.file.jobfile import JobFile
 from storage.spec.file.reading import check_job_file, read_job_file
-from storage.spec.job import Job, ModelFacts, Place, Spec, batch_key
+from storage.spec.job import Job, Place, Spec
 from storage.spec.ranges import Numbers
+from storage.spec.recipe import ModelFacts, batch_key
 
 __all__ = [
     "Job", "JobFile", "ModelFacts", "Numbers", "Place", "Spec",

@@ -16,25 +16,10 @@ from storage.spec.canonical import digest, seed_from
 from storage.spec.dimension import Derived, Dimension, from_json, total
 from storage.spec.exclusion import Clause, excluded_count, is_excluded
 from storage.spec.fields import FIELDS, Cost
-from storage.spec.schedulers import SCHEDULERS
+from storage.spec.recipe import ModelFacts, recipe_of
 
-SPEC_SCHEMA = 1
-RECIPE_SCHEMA = 1
+SPEC_SCHEMA = 2  # 1 knew models by their source alone
 PROBED_PLACES = 1000
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ModelFacts:
-    """What a worker found out about a model, frozen with the job before its first chunk."""
-
-    digest: str  # "sha256:..." over every file that decides pixels
-    family: str  # diffusers pipeline class
-    width: int  # pixels, the size that the model was made for
-    height: int
-
-    def to_json(self) -> dict[str, Any]:
-        """For the manifest and for SQL."""
-        return {"digest": self.digest, "family": self.family, "width": self.width, "height": self.height}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +38,7 @@ class Spec:
 
     name: str
     mode: str
-    models: Mapping[str, str]  # name in the job file -> folder or hub id
+    models: Mapping[str, Mapping[str, str]]  # by `model_key`: source (folder, file, hub id or store:digest) and kind
     fixed: Mapping[str, Any]
     dimensions: tuple[Dimension, ...]
     exclude: tuple[Clause, ...] = ()
@@ -61,14 +46,19 @@ class Spec:
     previews: Mapping[str, Any] | None = None
     output: Mapping[str, Any] = field(default_factory=lambda: {"format": "png"})
     sample: int | None = None  # render only that many, spread evenly
+    allow_blank: bool = False  # a picture of one single colour is no failure
+    inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by hash: name, width, height, bytes
+    files: Mapping[str, str] = field(default_factory=dict, compare=False)  # hash -> path here; not part of the text
 
     def to_json(self) -> dict[str, Any]:
         """The whole spec as plain JSON."""
         return {
-            "schema": SPEC_SCHEMA, "name": self.name, "mode": self.mode, "models": dict(self.models),
+            "schema": SPEC_SCHEMA, "name": self.name, "mode": self.mode,
+            "models": {name: dict(model) for name, model in self.models.items()},
             "fixed": dict(self.fixed), "dimensions": [dimension.to_json() for dimension in self.dimensions],
             "exclude": [dict(clause) for clause in self.exclude], "plan": dict(self.plan),
             "previews": self.previews, "output": dict(self.output), "sample": self.sample,
+            "allow_blank": self.allow_blank, "inputs": {key: dict(facts) for key, facts in self.inputs.items()},
         }  # fmt: skip
 
     @classmethod
@@ -120,6 +110,15 @@ class Job:
     def __iter__(self) -> Iterator[Place | None]:
         return (self[number] for number in range(self._places))
 
+    @cached_property
+    def refiners(self) -> frozenset[str]:
+        """Names of the checkpoints that finish other models' pictures."""
+        said = [self.spec.fixed.get("refiner")]
+        for dimension in self.spec.dimensions:
+            if "refiner" in dimension.keys:
+                said += [dimension.at(place).values["refiner"] for place in range(len(dimension))]
+        return frozenset(name for name in said if name is not None)
+
     @property
     def positions(self) -> int:
         """How many positions the render order has; with a sample, its size."""
@@ -155,37 +154,8 @@ class Job:
         return number
 
     def recipe(self, place: Place, models: Mapping[str, ModelFacts]) -> dict[str, Any]:
-        """What decides the picture, resolved to the last value: models by digest, sizes in pixels.
-
-        Args:
-            place: Of this job.
-            models: Facts by the names in the job file.
-        """
-        values = place.values
-        facts = models[values["model"]]
-        kind = SCHEDULERS[values["scheduler"]["name"]]
-        return {
-            "schema": RECIPE_SCHEMA,
-            "mode": self.spec.mode,
-            "model": facts.digest,
-            "prompt": values["prompt"],
-            "negative_prompt": values["negative_prompt"],
-            "seed": values["seed"],
-            "steps": values["steps"],
-            "guidance_scale": values["guidance_scale"],
-            "width": values["width"] or facts.width,
-            "height": values["height"] or facts.height,
-            "scheduler": {
-                "class": kind.diffusers_class,
-                "options": {**kind.preset, **values["scheduler"]["options"]},
-            },
-        }
-
-
-def batch_key(recipe: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What images must share to go through one pipeline call."""
-    shared = (name for name, entry in FIELDS.items() if entry.cost != Cost.IMAGE)
-    return tuple(digest(recipe[name]) for name in shared)
+        """What decides the picture; see `recipe_of`."""
+        return recipe_of(self.spec.mode, place.values, models)
 
 
 def _strides(dimensions: tuple[Dimension, ...]) -> list[int]:

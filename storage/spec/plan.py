@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from storage.spec.canonical import digest
-from storage.spec.file.jobfile import Dtype
+from storage.spec.kinds import Attention, Dtype, Offload
 
 _CPU_BATCH_PIXELS = 32 * 64 * 64  # tiny pictures gain from batches on a CPU, large ones do not
 _GPU_BATCH_PIXELS = 8 * 512 * 512
@@ -27,8 +27,11 @@ class Plan(BaseModel):
     batch: int  # images of one pipeline call; tails are padded to it
     threads: int  # CPU threads
     tf32: bool
-    attention: Literal["sdpa"] = "sdpa"
+    attention: Attention = "sdpa"  # "sdpa": torch chooses the kernel
     compile: bool = False
+    vae_slicing: bool = False
+    vae_tiling: bool = False
+    offload: Offload = "none"
 
     @property
     def hash(self) -> str:

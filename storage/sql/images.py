@@ -8,6 +8,7 @@ from sqlalchemy import Connection, RowMapping, Select, func, insert, select, tup
 
 from storage.sql.tables import environment, image, model, plan, prompt
 from storage.states import ImageState
+from storage.wire.messages import FLAGS
 
 _PAGE = 1000
 _NO_LIMIT = 2**62
@@ -21,15 +22,16 @@ class ImageRow:
     job: str
     number: int
     state: ImageState
-    prompt: str
+    prompt: str | None
     negative_prompt: str | None
     seed: int
     scheduler: str
     steps: int
-    guidance_scale: float
+    guidance_scale: float | None
     width: int
     height: int
     labels: Mapping[str, str]
+    options: Mapping[str, Any]
     model: str
     model_digest: str
     plan: Mapping[str, Any]
@@ -39,6 +41,9 @@ class ImageRow:
     preview_key: str | None
     sha256: str | None
     pixel_sha256: str | None
+    truncated: bool
+    nsfw: bool
+    low_variance: bool
     bytes: int | None
     chunk: int
     attempt: int
@@ -50,6 +55,11 @@ class ImageRow:
     reason: str | None
     detail: str | None
     recorded_at: float
+
+    @property
+    def flags(self) -> list[str]:
+        """What was said of the picture, of FLAGS."""
+        return [flag for flag in FLAGS if getattr(self, flag)]
 
 
 def add(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -112,6 +122,13 @@ def failures(connection: Connection, job_id: str, *, limit: int) -> list[tuple[s
     return [(row[0] or "", row[1] or "", row[2]) for row in connection.execute(query)]
 
 
+def flag_counts(connection: Connection, job_id: str) -> dict[str, int]:
+    """How many images of a job carry each flag; flags that none carries are left out."""
+    counts = [func.count().filter(image.c[flag]).label(flag) for flag in FLAGS]
+    row = connection.execute(select(*counts).where(image.c.job == job_id)).mappings().one()
+    return {flag: count for flag, count in row.items() if count}
+
+
 def total_bytes(connection: Connection, job_id: str) -> int:
     """Bytes of all images of a job in the store."""
     return int(
@@ -130,7 +147,7 @@ def _query() -> Select[Any]:
             plan.c.body.label("plan_body"),
             environment.c.body.label("environment_body"),
         )
-        .join(prompt, prompt.c.id == image.c.prompt)
+        .outerjoin(prompt, prompt.c.id == image.c.prompt)
         .outerjoin(_negative, _negative.c.id == image.c.negative_prompt)
         .join(model, model.c.id == image.c.model)
         .join(plan, plan.c.id == image.c.plan)

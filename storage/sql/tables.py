@@ -6,6 +6,7 @@ Times are Unix seconds of the host that wrote them, for people; no decision rest
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     Float,
     ForeignKey,
@@ -16,9 +17,10 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
-SCHEMA_HEAD = "0001"  # the newest migration; a test holds it equal to Alembic's head
+SCHEMA_HEAD = "0003"  # the newest migration; a test holds it equal to Alembic's head
 
 metadata = MetaData(
     naming_convention={
@@ -123,6 +125,20 @@ model = Table(
     UniqueConstraint("name", "digest"),
 )  # fmt: skip
 
+registered_model = Table(
+    "registered_model", metadata,
+    Column("name", Text, primary_key=True),
+    Column("kind", Text, nullable=False),  # one of storage.models.KINDS
+    Column("source", Text, nullable=False),  # frozen: store:sha256:... or owner/name@commit of the hub
+    Column("digest", Text, nullable=False),
+    Column("family", Text, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("variant", Text),
+    Column("license", Text),
+    Column("added_by", Text, nullable=False),
+    Column("added_at", Float, nullable=False),
+)  # fmt: skip
+
 environment = Table(
     "environment", metadata,
     Column("id", Integer, primary_key=True),
@@ -135,15 +151,16 @@ image = Table(
     Column("job", Text, ForeignKey("job.id"), primary_key=True),
     Column("number", BigInteger, primary_key=True),
     Column("state", Text, nullable=False),
-    Column("prompt", Integer, ForeignKey("prompt.id"), nullable=False),
+    Column("prompt", Integer, ForeignKey("prompt.id")),  # null where the mode takes none
     Column("negative_prompt", Integer, ForeignKey("prompt.id")),
     Column("seed", BigInteger, nullable=False),
     Column("scheduler", Text, nullable=False),
     Column("steps", Integer, nullable=False),
-    Column("guidance_scale", Float, nullable=False),
+    Column("guidance_scale", Float),  # null where the model takes none
     Column("width", Integer, nullable=False),  # pixels
     Column("height", Integer, nullable=False),
     Column("labels", JSON, nullable=False),
+    Column("options", JSON, nullable=False, server_default="{}"),  # recipe keys without a column -> short values
     Column("model", Integer, ForeignKey("model.id"), nullable=False),
     Column("plan", Integer, ForeignKey("plan.id"), nullable=False),
     Column("environment", Integer, ForeignKey("environment.id"), nullable=False),
@@ -152,6 +169,9 @@ image = Table(
     Column("preview_key", Text),
     Column("sha256", Text),
     Column("pixel_sha256", Text),
+    Column("truncated", Boolean, nullable=False, server_default=false()),  # of the prompt, the model read a part
+    Column("nsfw", Boolean, nullable=False, server_default=false()),  # the safety checker blackened it
+    Column("low_variance", Boolean, nullable=False, server_default=false()),  # of nearly one colour
     Column("bytes", BigInteger),
     Column("chunk", Integer, nullable=False),
     Column("attempt", Integer, nullable=False),

@@ -20,6 +20,11 @@ def spec_key(job: str) -> str:
     return f"jobs/{job}/spec.json"
 
 
+def input_key(sha256: str) -> str:
+    """An input image, by the SHA-256 of its file: "sha256:..." as recipes name it, or the hex digits alone."""
+    return f"inputs/{sha256.removeprefix('sha256:')}"
+
+
 def chunk_prefix(job: str, chunk: int, attempt: int) -> str:
     """What every run of one attempt starts its keys with."""
     return f"jobs/{job}/{chunk}.{attempt}-"

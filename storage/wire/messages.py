@@ -5,13 +5,14 @@ options) stay in the spec, which the worker reads from the store and checks by i
 """
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from storage.spec.plan import Plan
 
 Ranges = list[list[int]]  # as Numbers.to_json gives them
+FLAGS: Final = ("truncated", "nsfw", "low_variance")  # what may be said of a picture; columns of the image table
 
 
 class _Message(BaseModel):
@@ -30,10 +31,12 @@ Side = Annotated[int, Field(ge=1, le=65_536)]  # pixels
 class ModelEntry(_Message):
     """What a worker found out about one model."""
 
+    kind: Line = "checkpoint"
     digest: Line
-    family: Line
-    width: Side
-    height: Side
+    family: Line  # pipeline class of a checkpoint; of a part its class, or what it fits: sd1, sd2, sdxl, other
+    width: Side | None = None  # of a checkpoint: the size that it was made for
+    height: Side | None = None
+    guidance_scale: Annotated[float, Field(ge=0)] | None = None  # that the family's pipeline takes where nobody says
 
 
 class ChunkMessage(_Message):
@@ -60,6 +63,7 @@ class MadeImage(_Message):
     width: Side
     height: Side
     recipe_hash: str
+    flags: list[Line] = []  # of FLAGS
     preview: Line | None = None  # key of the strip of step previews
     seconds: dict[str, float] = {}  # phase -> seconds, this image's share
 

@@ -25,6 +25,7 @@ from storage.wire.messages import ChunkMessage
 from worker.child.level import Level
 from worker.child.link import Identity, Link
 from worker.renderer import make_renderer
+from worker.runs.inputs import Inputs
 from worker.runs.run import Run
 from worker.runs.tools import Tools
 from worker.runs.uploads import Uploads
@@ -55,10 +56,10 @@ def start_child(app: Celery) -> Child:
     """Take the device, and beat. Imports torch, so it may take ten seconds."""
     settings = load_settings()
     node, boot = os.environ[NODE_VARIABLE], os.environ[BOOT_VARIABLE]
-    renderer = make_renderer(settings)
+    store = open_store(settings.store_address, endpoint=settings.s3_endpoint, region=settings.s3_region)
+    renderer = make_renderer(settings, store)
     level = Level()
     signal.signal(STOP_SIGNAL, lambda *_: level.stopping.set())  # not before: until here it may end us
-    store = open_store(settings.store_address, endpoint=settings.s3_endpoint, region=settings.s3_region)
     identity = Identity(
         node=node, boot=boot, child=keys.new_id(), device_type=renderer.device.type, device=renderer.device.name,
         threads=int(os.environ.get(THREADS_VARIABLE, "1")), memory_bytes=renderer.device.memory_bytes,
@@ -68,9 +69,11 @@ def start_child(app: Celery) -> Child:
     link.start()
     log.info("child ready", extra={"node": node, "boot": boot, "child": identity.child, "device": identity.device})
     uploads = Uploads(settings.upload_threads)
+    inputs = Inputs(store, max_pixels=settings.input_pixels)
     tools = Tools(
-        renderer=renderer, store=store, specs=SpecStore(store), uploads=uploads, level=level, node=node, boot=boot
-    )
+        renderer=renderer, store=store, specs=SpecStore(store), uploads=uploads, inputs=inputs, level=level,
+        node=node, boot=boot,
+    )  # fmt: skip
     return Child(tools, link)
 
 

@@ -5,6 +5,7 @@ map is fitted to the VAE at hand by least squares over a few random latents, so 
 needed.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -31,28 +32,79 @@ class LatentMap:
         return [Image.fromarray(frame) for frame in frames]
 
 
+def pictures(
+    pipe: Any, map_of: Callable[[Any], LatentMap], latents: Tensor, *, size: tuple[int, int]
+) -> list[Image.Image]:
+    """What a pipeline's latents look like now.
+
+    Args:
+        pipe: That made them.
+        map_of: Gives the map of a VAE.
+        latents: As the pipeline keeps them: (n, channels, height, width), with a time axis of one, or packed 2 x 2 into
+            a row of tokens, as Flux and Qwen-Image do.
+        size: Height and width of the finished picture in pixels.
+    """
+    if getattr(pipe, "vae", None) is None:
+        return [_as_colours(sample) for sample in latents]
+    if latents.ndim == 3:
+        latents = pipe._unpack_latents(latents, *size, pipe.vae_scale_factor)
+    if latents.ndim == 5:
+        latents = latents[:, :, 0]
+    return map_of(pipe.vae).pictures(latents[:, : channels_of(pipe.vae)])
+
+
+def channels_of(vae: Any) -> int:
+    """Channels of a VAE's latents."""
+    return int(getattr(vae.config, "latent_channels", None) or vae.config.z_dim)
+
+
+def _as_colours(sample: Tensor) -> Image.Image:
+    pixels = sample.detach().to("cpu", torch.float32).nan_to_num(0).clamp(-1, 1).add(1).mul(127.5)
+    frame = pixels.permute(1, 2, 0).round().to(torch.uint8).numpy()
+    return (Image.fromarray(frame[:, :, 0]) if frame.shape[2] == 1 else Image.fromarray(frame)).convert("RGB")
+
+
 @torch.inference_mode()
 def fit(vae: Any) -> LatentMap:
     """Fit the map of a VAE: decode random latents, average each patch of pixels, solve.
 
     A VAE that overflows in half precision (`force_upcast`) is decoded in float32 meanwhile.
     """
-    config = vae.config
+    config, count = vae.config, channels_of(vae)
     upcast = bool(getattr(config, "force_upcast", False)) and vae.dtype == torch.float16
     dtype, device = vae.dtype, vae.device
     draw = torch.Generator().manual_seed(_SEED)
-    latents = torch.randn((_SAMPLES, config.latent_channels, _SIDE, _SIDE), generator=draw)
+    latents = torch.randn((_SAMPLES, count, _SIDE, _SIDE), generator=draw)
     if upcast:
         vae.to(dtype=torch.float32)
     try:
-        scaled = latents / config.scaling_factor + (getattr(config, "shift_factor", None) or 0.0)
-        pixels = vae.decode(scaled.to(device, vae.dtype), return_dict=False)[0]
+        pixels = _decoded(vae, _unscaled(latents, config).to(device, vae.dtype))
     finally:
         if upcast:
             vae.to(dtype=dtype)
     pixels = pixels.to("cpu", torch.float32).nan_to_num(0).clamp(-1, 1)
     pooled = torch.nn.functional.adaptive_avg_pool2d(pixels, _SIDE)
     wanted = ((pooled + 1) * 127.5).permute(0, 2, 3, 1).reshape(-1, 3)
-    flat = latents.permute(0, 2, 3, 1).reshape(-1, config.latent_channels)
+    flat = latents.permute(0, 2, 3, 1).reshape(-1, count)
     known = torch.cat([flat, torch.ones(len(flat), 1)], dim=1)
     return LatentMap(torch.linalg.lstsq(known, wanted).solution)
+
+
+def _unscaled(latents: Tensor, config: Any) -> Tensor:
+    """From what a denoiser sees to what the VAE takes; some families have one mean and deviation a channel."""
+    if getattr(config, "latents_mean", None) and getattr(config, "latents_std", None):
+        mean, deviation = (
+            torch.tensor(values).view(1, -1, 1, 1) for values in (config.latents_mean, config.latents_std)
+        )
+        return latents * deviation + mean
+    scaled: Tensor = latents / (getattr(config, "scaling_factor", None) or 1.0)
+    return scaled + (getattr(config, "shift_factor", None) or 0.0)
+
+
+def _decoded(vae: Any, latents: Tensor) -> Tensor:
+    """Pixels in [-1, 1], (n, 3, height, width); a VAE for video gets its one frame and gives it back."""
+    try:
+        pixels: Tensor = vae.decode(latents, return_dict=False)[0]
+    except (ValueError, IndexError, RuntimeError):
+        pixels = vae.decode(latents.unsqueeze(2), return_dict=False)[0]
+    return pixels[:, :, 0] if pixels.ndim == 5 else pixels

@@ -1,26 +1,37 @@
 """Recipes into pictures with diffusers, on one device."""
 
-import copy
 import os
 import platform
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from itertools import groupby
 from typing import Any
 
 import diffusers
 import torch
 import transformers
-from PIL import Image
-from torch import Tensor
 
+from storage.blobs import BlobStore
+from storage.errors import ModelMissing
+from storage.models.digests import Hashes
+from storage.models.layout import inspect
+from storage.models.local import LocalModels
 from storage.settings import Settings
+from storage.spec.fields import UNCONDITIONAL
 from storage.spec.plan import Plan
+from storage.spec.recipe import CHECKPOINT, SAFETY_CHECKER
 from storage.wire.messages import ModelEntry
-from worker.diffusion.folders import family, find_folder, model_files, native_size
-from worker.diffusion.resident import Pipelines, Resident
-from worker.diffusion.sampling import call_arguments, generators, new_scheduler, starting_noise
-from worker.models import Hashes
-from worker.renderer import Device, Flaw, Recipe, Watch
+from worker.diffusion.calling.arguments import check
+from worker.diffusion.calling.callbacks import make_callbacks
+from worker.diffusion.calling.decoding import NON_FINITE, to_picture
+from worker.diffusion.calling.drawing import Desk, Drawn, draw, for_base, for_refiner
+from worker.diffusion.calling.steps import Steps
+from worker.diffusion.loading.adapters import Found
+from worker.diffusion.loading.families import default_guidance
+from worker.diffusion.loading.studio import Easel, Studio
+from worker.diffusion.memory import in_float32, small_vae, under
+from worker.diffusion.prompts import excess, windows
+from worker.renderer import Device, Flaw, Images, Picture, Recipe, Watch
 
 
 class DiffusionRenderer:
@@ -28,14 +39,15 @@ class DiffusionRenderer:
 
     name = "diffusers"
 
-    def __init__(self, settings: Settings) -> None:
-        """Take the device: the one card that this process sees, else the CPU."""
-        self._torch_device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.device = _device(self._torch_device)
-        self._pipelines = Pipelines(settings.resident_pipelines, self._torch_device)
+    def __init__(self, settings: Settings, store: BlobStore | None = None) -> None:
+        """Take the device: the one card that this process sees, else the CPU. Frozen models come from `store`."""
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = _device(device)
         self._hashes = Hashes(settings.home / "model-hashes.json")
-        self._folders: dict[str, Path] = {}
-        self._current: Resident | None = None
+        self._models = LocalModels(settings.home, store, hashes=self._hashes)
+        self._studio = Studio(self._hashes, device, limit=settings.resident_pipelines)
+        self._callbacks = settings.callback_names
+        self._easel: Easel | None = None
         diffusers.utils.logging.disable_progress_bar()
         transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         diffusers.utils.logging.set_verbosity_error()
@@ -62,81 +74,112 @@ class DiffusionRenderer:
 
     def resident(self) -> list[str]:
         """See `Renderer.resident`."""
-        return self._pipelines.digests()
+        return self._studio.digests()
 
-    def resolve(self, source: str) -> ModelEntry:
+    def resolve(self, source: str, *, kind: str) -> ModelEntry:
         """See `Renderer.resolve`."""
-        folder = self._folders[source] = find_folder(source)
-        kind = family(folder, source)
-        width, height = native_size(folder, source)
-        digest = self._hashes.digest_of(folder, model_files(folder, source))
-        return ModelEntry(digest=digest, family=kind, width=width, height=height)
+        path = self._models.find(source, kind=CHECKPOINT if kind == SAFETY_CHECKER else kind)
+        if kind == SAFETY_CHECKER:
+            path = path / SAFETY_CHECKER
+            if not path.is_dir():
+                raise ModelMissing(source, "it came without a safety checker; set safety_checker: off")
+        layout = inspect(path, kind, source=source)
+        digest = self._hashes.digest_of(layout.files)
+        self._studio.found[digest] = Found(source, layout)
+        guidance = default_guidance(layout.family) if kind == CHECKPOINT else None
+        return ModelEntry(
+            kind=kind, digest=digest, family=layout.family, width=layout.width, height=layout.height,
+            guidance_scale=guidance,
+        )  # fmt: skip
 
-    def load(self, source: str, *, digest: str, plan: Plan) -> None:
+    def check(self, recipe: Recipe, *, plan: Plan) -> None:
+        """See `Renderer.check`."""
+        self.load(recipe, plan=plan)
+        assert self._easel is not None
+        make_callbacks(recipe, allowed=self._callbacks)
+        if recipe["mode"] == UNCONDITIONAL:
+            return
+        check(self._easel.base, for_base(recipe))
+        if self._easel.refiner is not None:
+            check(self._easel.refiner, for_refiner(recipe))
+
+    def too_long(self, recipe: Recipe) -> str | None:
+        """See `Renderer.too_long`."""
+        if self._easel is None or recipe["mode"] == UNCONDITIONAL:
+            return None
+        over = excess(self._easel.base, recipe)
+        return None if over is None else _too_long(over)
+
+    def load(self, recipe: Recipe, *, plan: Plan) -> None:
         """See `Renderer.load`."""
-        _apply(plan)
-        self._current = None  # the last reference to what may have to leave
-        folder = self._folders.get(source) or find_folder(source)
-        self._current = self._pipelines.get(folder, source=source, digest=digest, dtype=plan.dtype)
+        self._easel = None  # the last reference to what may have to leave
+        with under(plan):
+            self._easel = self._studio.set_up(recipe, plan)
 
     @torch.inference_mode()
-    def render(self, recipes: Sequence[Recipe], *, plan: Plan, watch: Watch) -> list[Image.Image | Flaw]:
+    def render(self, recipes: Sequence[Recipe], *, plan: Plan, watch: Watch, images: Images) -> list[Picture | Flaw]:
         """See `Renderer.render`."""
-        if self._current is None:
+        if self._easel is None:
             raise RuntimeError("render before load")
-        _apply(plan)
-        resident = self._current
-        seeds = [recipe["seed"] for recipe in recipes]
-        # A shallow copy: the parts are shared, the scheduler is the batch's own, the pattern stays untouched.
-        pipe = copy.copy(resident.pipe)
-        pipe.scheduler = new_scheduler(resident.pipe.scheduler, recipes[0]["scheduler"], seeds)
-        draws = generators(seeds)
-        factor = pipe.vae_scale_factor
-        noise = starting_noise(
-            draws,
-            channels=pipe.unet.config.in_channels,
-            height=recipes[0]["height"] // factor,
-            width=recipes[0]["width"] // factor,
-        )
-        made = pipe(
-            **call_arguments(recipes),
-            generator=draws,
-            latents=noise.to(resident.dtype),
-            output_type="pt",
-            callback_on_step_end=_on_step(resident, watch),
-            callback_on_step_end_tensor_inputs=["latents"],
-        )
-        return [_picture(sample) for sample in made.images]
+        easel = self._easel
+        self._studio.put_on(easel, recipes[0])
+        desk = Desk(
+            base=easel.base, refiner=easel.refiner, images=images,
+            callbacks=lambda: make_callbacks(recipes[0], allowed=self._callbacks),
+        )  # fmt: skip
+        results: list[Picture | Flaw] = [NON_FINITE] * len(recipes)
+        with ExitStack() as stack:
+            stack.enter_context(under(plan))
+            for vae in {id(pipe.vae): pipe.vae for pipe in easel.pipes if hasattr(pipe, "vae")}.values():
+                stack.enter_context(small_vae(vae, plan))
+            for slots in _calls(easel.base, recipes):
+                steps = Steps(watch, show=easel.preview(recipes[0]), slots=slots)
+                part = [recipes[slot] for slot in slots]
+                drawn = self._drawn(desk, part, steps, plan=plan, size=len(recipes))
+                for place, slot in enumerate(slots):
+                    results[slot] = _result(easel.base, recipes[slot], drawn, place)
+        return results
+
+    def _drawn(self, desk: Desk, part: Sequence[Recipe], steps: Steps, *, plan: Plan, size: int) -> Drawn:
+        """Some images of a batch in a call of the batch's shape; once more in float32 where values overflow."""
+        whole = [*part, *[part[-1]] * (size - len(part))] if "padding_mask_crop" not in part[0] else part
+        drawn = draw(desk, whole, steps)
+        if all(drawn.finite) or plan.dtype == "float32" or plan.offload != "none":
+            return drawn
+        with in_float32([pipe for pipe in (desk.base, desk.refiner) if pipe is not None]):
+            return draw(desk, whole, steps)
 
 
-def _on_step(resident: Resident, watch: Watch) -> Any:
-    def on_step(pipe: Any, step: int, _: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        every, done, steps = watch.preview_every, step + 1, pipe.num_timesteps
-        if every and done % every == 0:
-            for slot, picture in enumerate(resident.latent_map.pictures(tensors["latents"])):
-                watch.preview(slot, picture)
-        watch.step(done, steps)
-        return {}
+def _calls(pipe: Any, recipes: Sequence[Recipe]) -> Iterator[list[int]]:
+    """Which images go through one call together: by places in the batch.
 
-    return on_step
-
-
-def _picture(sample: Tensor) -> Image.Image | Flaw:
-    """8-bit RGB of one (3, height, width) sample in [0, 1], rounded as diffusers rounds."""
-    pixels = sample.to("cpu", torch.float32)
-    if not bool(torch.isfinite(pixels).all()):
-        return Flaw("non_finite", "the picture holds NaN or infinite values")
-    rounded = (pixels.permute(1, 2, 0).numpy() * 255).round().astype("uint8")
-    return Image.fromarray(rounded)
+    Usually all. Prompts of another number of windows make embeddings of another length, and would be padded by their
+    company; a picture whose crop is repainted has a crop of its own.
+    """
+    if "padding_mask_crop" in recipes[0]:
+        yield from ([slot] for slot in range(len(recipes)))
+        return
+    if recipes[0].get("long_prompts") != "chunk":
+        yield list(range(len(recipes)))
+        return
+    counts = [windows(recipe, pipe) for recipe in recipes]
+    for _, group in groupby(sorted(range(len(recipes)), key=counts.__getitem__), key=counts.__getitem__):
+        yield list(group)
 
 
-def _apply(plan: Plan) -> None:
-    """Bring torch to what the plan says; both are global to the process."""
-    if torch.get_num_threads() != plan.threads:
-        torch.set_num_threads(plan.threads)
-    torch.backends.cuda.matmul.allow_tf32 = plan.tf32
-    torch.backends.cudnn.allow_tf32 = plan.tf32
-    torch.backends.cudnn.benchmark = False  # picks kernels by time, so by chance
+def _result(pipe: Any, recipe: Recipe, drawn: Drawn, place: int) -> Picture | Flaw:
+    over = excess(pipe, recipe) if recipe["mode"] != UNCONDITIONAL else None
+    if over is not None and recipe.get("long_prompts", "refuse") == "refuse":
+        return Flaw("long_prompt", f"{_too_long(over)}; shorten it, or set long_prompts: truncate or chunk")
+    if not drawn.finite[place]:
+        return NON_FINITE
+    flags = {"truncated": over is not None, "nsfw": drawn.nsfw[place]}
+    return Picture(to_picture(drawn.samples[place]), frozenset(flag for flag, raised in flags.items() if raised))
+
+
+def _too_long(over: tuple[int, int]) -> str:
+    tokens, limit = over
+    return f"has {tokens} tokens, and the model reads {limit}"
 
 
 def _device(device: torch.device) -> Device:

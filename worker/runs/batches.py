@@ -7,7 +7,6 @@ and then an image would depend on its company. A short batch is padded with its 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, islice
-from typing import Any
 
 from storage.spec import batch_key
 from worker.renderer import Recipe
@@ -18,7 +17,7 @@ class Wanted:
     """One image to make."""
 
     number: int
-    model: str  # its name in the job file
+    models: tuple[str, ...]  # that it uses, by `model_key`
     recipe: Recipe
 
 
@@ -30,9 +29,9 @@ class Batch:
     size: int
 
     @property
-    def model(self) -> str:
-        """The name of the model that all of them use."""
-        return self.images[0].model
+    def models(self) -> tuple[str, ...]:
+        """The models that all of them use."""
+        return self.images[0].models
 
     @property
     def recipes(self) -> list[Recipe]:
@@ -47,11 +46,6 @@ class Batch:
 
 def cut(wanted: Iterable[Wanted], *, size: int) -> Iterator[Batch]:
     """Cut images into batches, in order; neighbours share one if their batch keys allow it. Lazy."""
-    for _, group in groupby(wanted, key=_shared):
+    for _, group in groupby(wanted, key=lambda image: (image.models, batch_key(image.recipe))):
         while images := tuple(islice(group, size)):
             yield Batch(images, size)
-
-
-def _shared(wanted: Wanted) -> tuple[Any, ...]:
-    # "No negative prompt" and an empty one are two things to SDXL, which takes one kind for the whole call.
-    return wanted.model, batch_key(wanted.recipe), wanted.recipe["negative_prompt"] is None

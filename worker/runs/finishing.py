@@ -17,9 +17,19 @@ from storage.spec import digest
 from storage.spec.plan import Plan
 from storage.wire import keys
 from storage.wire.messages import FailedImage, MadeImage
-from worker.renderer import Flaw, Recipe, StopRendering
+from worker.renderer import Flaw, Picture, Recipe, StopRendering
 from worker.runs.patience import Patience
-from worker.runs.picture import PNG_TYPE, STRIP_TYPE, encode_png, encode_strip, find_flaw, pixel_sha256, provenance
+from worker.runs.picture import (
+    BLANK,
+    LOW_VARIANCE,
+    PNG_TYPE,
+    STRIP_TYPE,
+    encode_png,
+    encode_strip,
+    judge,
+    pixel_sha256,
+    provenance,
+)
 from worker.runs.tools import Tools
 
 if TYPE_CHECKING:
@@ -34,7 +44,7 @@ class Drawn:
 
     number: int
     recipe: Recipe
-    picture: "Image | Flaw"
+    picture: Picture | Flaw
     frames: "list[Image]"
     seconds: float  # its share of the call
 
@@ -43,6 +53,7 @@ class Finishing:
     """The outcome of one run, as it grows."""
 
     def __init__(self, tools: Tools, *, prefix: str, patience: Patience) -> None:
+        self.allow_blank = False  # of the job; known once its spec was read
         self._tools = tools
         self._prefix = prefix
         self._patience = patience
@@ -70,10 +81,12 @@ class Finishing:
         elif not self._tools.uploads.submit(lambda: self._finish(drawn, picture, plan), ends=self._patience.ends):
             raise StopRendering
 
-    def _finish(self, drawn: Drawn, picture: "Image", plan: Plan) -> None:
-        if (flaw := find_flaw(picture)) is not None:
-            self.fail([drawn.number], flaw)
+    def _finish(self, drawn: Drawn, made: Picture, plan: Plan) -> None:
+        picture, look = made.image, judge(made.image)
+        if look == BLANK and not self.allow_blank and "nsfw" not in made.flags:
+            self.fail([drawn.number], Flaw(BLANK, "every pixel has the same colour; allow_blank: true keeps such"))
             return
+        flags = sorted(made.flags | ({LOW_VARIANCE} if look is not None else set()))
         begun = time.monotonic()
         data = encode_png(picture, provenance(drawn.recipe, plan, self._tools.renderer.libraries()))
         encoded = time.monotonic()
@@ -81,13 +94,14 @@ class Finishing:
         self._patience.insist(lambda: self._tools.store.put(key, data, content_type=PNG_TYPE), what=key)
         stored = time.monotonic()
         spent = {"render": drawn.seconds, "encode": encoded - begun, "upload": stored - encoded}
-        made = MadeImage(
+        image = MadeImage(
             number=drawn.number, key=key, sha256=hashlib.sha256(data).hexdigest(), pixel_sha256=pixel_sha256(picture),
             bytes=len(data), width=picture.width, height=picture.height, recipe_hash=digest(dict(drawn.recipe)),
+            flags=flags,
             preview=self._store_strip(drawn), seconds={phase: round(value, 4) for phase, value in spent.items()},
         )  # fmt: skip
         with self._lock:
-            self.images.append(made)
+            self.images.append(image)
             for phase in self.seconds:
                 self.seconds[phase] += spent[phase]
         self._tools.level.count_stored()

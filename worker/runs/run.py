@@ -6,22 +6,27 @@ is told to stop; what a pipeline raises becomes a failed image; what is wrong wi
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from storage.errors import DiskFull, ModelUnusable, PermanentError, TransientError
+from storage.errors import DiskFull, ModelUnusable, OptionRefused, PermanentError, TransientError
 from storage.spec import Job, ModelFacts, Numbers
 from storage.spec.plan import Plan
+from storage.spec.recipe import model_key, models_of
 from storage.wire import keys
 from storage.wire.messages import ChunkMessage, FailedImage, Holding, MadeImage, Manifest, ModelEntry
 from worker.renderer import Flaw, StopRendering
+from worker.runs.asking import check_job
 from worker.runs.batches import Batch, Wanted, cut
 from worker.runs.finishing import Drawn, Finishing
 from worker.runs.patience import Patience
 from worker.runs.tools import Tools
 from worker.runs.watching import BatchWatch
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +48,12 @@ class Run:
         self._message = message
         self._tools = tools
         self._prefix = keys.run_prefix(message.job, message.chunk, message.attempt, self.id)
-        self._patience = Patience(lambda: tools.level.must_stop(message.job))
+        self._patience = Patience(self._must_stop)
         self._seconds = Seconds()
         self._task_id = task_id
         self._models: dict[str, ModelEntry] = dict(message.models)
-        self._loaded: str | None = None  # name of the model in the job file
+        self._loaded: tuple[str, ...] = ()  # models of the last batch
+        self._checked: set[str] = set()  # models whose bytes were compared
         self.device_lost = False  # after such an error every further call fails, until the process is a new one
         self._done = Finishing(tools, prefix=self._prefix, patience=self._patience)
 
@@ -90,22 +96,33 @@ class Run:
         return None
 
     def _resolve(self) -> None:
-        job = self._job()
-        for name, source in job.spec.models.items():
-            self._models[name] = self._timed("load", partial(self._tools.renderer.resolve, source))
+        job, renderer = self._job(), self._tools.renderer
+        for name, model in job.spec.models.items():
+            self._models[name] = self._timed("load", partial(renderer.resolve, model["source"], kind=model["kind"]))
+        self._timed("load", lambda: check_job(job, self._models, renderer, stop=self._must_stop))
 
     def _render_all(self) -> None:
         job, plan = self._job(), self._plan()
         for batch in cut(self._wanted(job), size=plan.batch):
-            if self._tools.level.must_stop(self._message.job):
+            if self._must_stop():
                 raise StopRendering
-            if batch.model != self._loaded:
-                self._load(batch.model, job.spec.models[batch.model], plan)
-            self._render(batch, job, plan)
+            ready = self._with_inputs(batch)
+            if ready.images:
+                self._load(ready, job, plan)
+                self._render(ready, job, plan)
+
+    def _must_stop(self) -> bool:
+        return self._tools.level.must_stop(self._message.job)
 
     def _job(self) -> Job:
-        job, spec_hash = self._message.job, self._message.spec_hash
-        return self._patience.insist(lambda: self._tools.specs.load(job, spec_hash=spec_hash), what=keys.spec_key(job))
+        name, spec_hash = self._message.job, self._message.spec_hash
+        what = keys.spec_key(name)
+        job = self._patience.insist(lambda: self._tools.specs.load(name, spec_hash=spec_hash), what=what)
+        self._done.allow_blank = job.spec.allow_blank
+        return job
+
+    def _image(self, key: str) -> "Image":
+        return self._tools.inputs.get(key, patience=self._patience)
 
     def _plan(self) -> Plan:
         plan, device = self._message.plan, self._tools.renderer.device
@@ -122,19 +139,39 @@ class Run:
             if place is None:
                 self._done.fail([number], Flaw("error", "the job leaves this place empty"))
                 continue
-            yield Wanted(number, place.values["model"], job.recipe(place, facts))
+            used = tuple(model_key(kind, name) for kind, name in models_of(place.values))
+            yield Wanted(number, used, job.recipe(place, facts))
 
-    def _load(self, name: str, source: str, plan: Plan) -> None:
-        """Make the model resident, if its bytes are those that the job was frozen with."""
-        renderer, wanted = self._tools.renderer, self._message.models[name].digest
-        self._tools.level.update(phase="loading")
-        found = self._timed("load", lambda: renderer.resolve(source))
+    def _load(self, batch: Batch, job: Job, plan: Plan) -> None:
+        """Make the models of a batch resident, if their bytes are those that the job was frozen with."""
+        renderer = self._tools.renderer
+        if batch.models != self._loaded:
+            self._tools.level.update(phase="loading")
+        for name in batch.models:
+            if name not in self._checked:
+                self._timed("load", partial(self._compare, name, job.spec.models[name]))
+        self._timed("load", lambda: renderer.load(batch.recipes[0], plan=plan))
+        self._loaded = batch.models
+        self._tools.level.resident = tuple(renderer.resident())
+
+    def _compare(self, name: str, model: Mapping[str, str]) -> None:
+        wanted = self._message.models[name].digest
+        found = self._tools.renderer.resolve(model["source"], kind=model["kind"])
         if found.digest != wanted:
             reason = f"its files have digest {found.digest[:19]} here, and {wanted[:19]} when the job was frozen"
             raise ModelUnusable(name, f"{reason}; bring those files back, or submit the job anew")
-        self._timed("load", lambda: renderer.load(source, digest=wanted, plan=plan))
-        self._loaded = name
-        self._tools.level.resident = tuple(renderer.resident())
+        self._checked.add(name)
+
+    def _with_inputs(self, batch: Batch) -> Batch:
+        """The images of a batch whose input images can be had; one that is missing fails one image, not its company."""
+        ready = []
+        for image in batch.images:
+            flaw = self._tools.inputs.flaw(image.recipe, patience=self._patience)
+            if flaw is None:
+                ready.append(image)
+            else:
+                self._done.fail([image.number], flaw)
+        return Batch(tuple(ready), batch.size)
 
     def _render(self, batch: Batch, job: Job, plan: Plan) -> None:
         previews = job.spec.previews
@@ -144,8 +181,8 @@ class Run:
         self._tools.level.update(phase="running", step=0, steps=steps)
         begun, problem = time.monotonic(), None
         try:
-            results = self._tools.renderer.render(batch.recipes, plan=plan, watch=watch)
-        except StopRendering:
+            results = self._tools.renderer.render(batch.recipes, plan=plan, watch=watch, images=self._image)
+        except (StopRendering, OptionRefused, ModelUnusable):
             raise
         except Exception as error:  # noqa: BLE001  # a pipeline may raise anything
             problem = Flaw(*_classify(error))
@@ -169,7 +206,7 @@ class Run:
                 raise StopRendering
             return
         for alone in batch.alone():
-            if self._tools.level.must_stop(self._message.job):
+            if self._must_stop():
                 raise StopRendering
             self._render(alone, job, plan)
 

@@ -6,6 +6,7 @@ from storage.blobs import BlobStore
 from storage.spec_store import SpecStore
 from worker.child.level import Level
 from worker.renderer import Renderer
+from worker.runs.inputs import Inputs
 from worker.runs.uploads import Uploads
 
 
@@ -17,6 +18,7 @@ class Tools:
     store: BlobStore
     specs: SpecStore
     uploads: Uploads
+    inputs: Inputs
     level: Level
     node: str
     boot: str

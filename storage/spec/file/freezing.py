@@ -7,16 +7,20 @@ from typing import Any
 
 from storage.errors import InvalidSpec, nearest
 from storage.spec.dimension import Derived, Dimension, total
-from storage.spec.fields import FIELDS
-from storage.spec.file.jobfile import JobFile
-from storage.spec.file.sources import checked, read_axis, read_rows, read_zip
+from storage.spec.fields import FIELDS, IMAGE_KEYS, MODES
+from storage.spec.file.allowed import ON_ONE_MACHINE, Allowed
+from storage.spec.file.combinations import check_combinations, check_mode
+from storage.spec.file.inputs import InputImages
+from storage.spec.file.jobfile import JobBase
+from storage.spec.file.models import find_models
+from storage.spec.file.sources import SourceReader, checked
 from storage.spec.job import Job, Spec
+from storage.spec.notes import check_prompts
 
 _IMAGE_WORDS = frozenset({"number", "worker", "sha256"})  # what file names know an image by, beside its recipe
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
 
 
-def freeze(file: JobFile, *, base: Path, name: str, max_images: int) -> Spec:
+def freeze(file: JobBase, *, base: Path, name: str, max_images: int, allowed: Allowed = ON_ONE_MACHINE) -> Spec:
     """Turn a checked job file into a frozen spec.
 
     Args:
@@ -24,47 +28,52 @@ def freeze(file: JobFile, *, base: Path, name: str, max_images: int) -> Spec:
         base: Folder that paths in it are relative to.
         name: Of the job, where the file gives none.
         max_images: Cap on the places of one job (FARM_MAX_IMAGES).
+        allowed: What else the farm lets a job use.
 
     Raises:
         InvalidSpec: With the key's path, the value and the rule.
         UnreadableFile: A source file cannot be read.
     """
-    dimensions = _dimensions(file, base=base)
-    fixed = _fixed(file, dimensions)
+    inputs = InputImages(base, allowed)
+    dimensions = _dimensions(file, base=base, inputs=inputs)
+    fixed = _fixed(file, dimensions, inputs=inputs)
+    check_mode(file.mode, fixed, dimensions)
     places = total(dimensions)
     if places > max_images:
         raise InvalidSpec("axes", places, f"images in one job; the cap is {max_images} (FARM_MAX_IMAGES)")
     spec = Spec(
         name=file.name or _clean(name),
         mode=file.mode,
-        models=_models(fixed, dimensions, base=base),
+        models=find_models(fixed, dimensions, base=base, allowed=allowed),
         fixed=fixed,
         dimensions=tuple(dimensions),
         exclude=tuple(
-            _clause(clause, dimensions, path=f"exclude[{place}]") for place, clause in enumerate(file.exclude)
+            _clause(clause, dimensions, path=f"exclude[{place}]", inputs=inputs)
+            for place, clause in enumerate(file.exclude)
         ),
         plan=file.plan.model_dump(exclude_none=True),
         previews=None if file.previews is None else file.previews.model_dump(),
         output=file.output.model_dump(),
+        allow_blank=file.allow_blank,
+        inputs=inputs.facts,
+        files=inputs.files,
     )
+    check_prompts(spec)
+    check_combinations(spec)
     if not Job(spec).images:
         raise InvalidSpec("exclude", None, f"leaves none of {places} images")
     return spec
 
 
-def _dimensions(file: JobFile, *, base: Path) -> list[Dimension]:
+def _dimensions(file: JobBase, *, base: Path, inputs: InputImages) -> list[Dimension]:
     """Axes, zips and rows, in the order in which numbers count them."""
-    job_seed = file.seed or 0
-    dimensions = [
-        read_axis(key, source, base=base, path=f"axes.{key}", job_seed=job_seed) for key, source in file.axes.items()
-    ]
-    dimensions += [
-        read_zip(axes, base=base, path=f"zip[{place}]", job_seed=job_seed) for place, axes in enumerate(file.zip)
-    ]
-    return dimensions if file.rows is None else [*dimensions, read_rows(file.rows, base=base)]
+    reader = SourceReader(base, job_seed=getattr(file, "seed", None) or 0, inputs=inputs)
+    dimensions = [reader.axis(key, source, path=f"axes.{key}") for key, source in file.axes.items()]
+    dimensions += [reader.zip(axes, path=f"zip[{place}]") for place, axes in enumerate(file.zip)]
+    return dimensions if file.rows is None else [*dimensions, reader.rows(file.rows)]
 
 
-def _fixed(file: JobFile, dimensions: list[Dimension]) -> dict[str, Any]:
+def _fixed(file: JobBase, dimensions: list[Dimension], *, inputs: InputImages) -> dict[str, Any]:
     """What is the same for every image. Refuses a key given twice, and one that must be given and is not."""
     parts = _parts(dimensions)
     _check_labels(parts)
@@ -77,10 +86,14 @@ def _fixed(file: JobFile, dimensions: list[Dimension]) -> dict[str, Any]:
             continue
         if key in bound:
             raise InvalidSpec(key, given, "is also an axis; keep one of the two")
+        if given is not None and file.mode not in entry.modes:
+            raise InvalidSpec(key, given, f"has no place in mode {file.mode}; only in {_or(entry.modes)}")
         if given is not None:
-            fixed[key] = checked(key, given, path=key)
-        elif entry.default is ...:
+            fixed[key] = checked(key, inputs.take(given, path=key) if key in IMAGE_KEYS else given, path=key)
+        elif entry.default is ... and file.mode in entry.modes:
             raise InvalidSpec(key, None, f"missing; give it, or an axis axes.{key}")
+        elif entry.default is ...:
+            fixed[key] = None
         else:
             fixed[key] = checked(key, entry.default, path=key) if entry.default is not None else None
     return fixed
@@ -102,27 +115,9 @@ def _check_labels(parts: list[Dimension]) -> None:
             raise InvalidSpec(f"label {label}", label, "must differ from recipe keys and other labels; rename it")
 
 
-def _models(fixed: Mapping[str, Any], dimensions: list[Dimension], *, base: Path) -> dict[str, str]:
-    names = {fixed["model"]: "model"} if "model" in fixed else {}
-    for dimension in dimensions:
-        if "model" in dimension.keys:
-            names.update((dimension.at(place).values["model"], "axes.model") for place in range(len(dimension)))
-    return {name: _locate(name, base=base, path=path) for name, path in names.items()}
-
-
-def _locate(name: str, *, base: Path, path: str) -> str:
-    try:
-        folder = (base / Path(name).expanduser()).resolve()
-        if folder.is_dir():
-            return str(folder)
-    except (OSError, RuntimeError) as error:  # a name that is too long, a ring of links, a ~user who is not there
-        raise InvalidSpec(path, name, f"cannot be looked up: {error}") from None
-    if name.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(name):
-        raise InvalidSpec(path, name, f"no folder {folder}, and not a hub id such as owner/name or owner/name@revision")
-    return name
-
-
-def _clause(clause: Mapping[str, Any], dimensions: list[Dimension], *, path: str) -> dict[str, list[Any]]:
+def _clause(
+    clause: Mapping[str, Any], dimensions: list[Dimension], *, path: str, inputs: InputImages
+) -> dict[str, list[Any]]:
     probes = [dimension.at(0) for dimension in dimensions]
     keys = {key for probe in probes for key in probe.values}
     labels = {label for probe in probes for label in probe.labels}
@@ -138,6 +133,8 @@ def _clause(clause: Mapping[str, Any], dimensions: list[Dimension], *, path: str
             raise InvalidSpec(where, given, "seeds are derived in this job; exclude by other keys")
         if key in labels:
             frozen[key] = _label_texts(values, path=where)
+        elif key in IMAGE_KEYS and key in keys:
+            frozen[key] = [None if value is None else inputs.take(value, path=where) for value in values]
         elif key in keys:
             frozen[key] = [checked(key, value, path=where) for value in values]
         else:
@@ -149,6 +146,10 @@ def _label_texts(values: list[Any], *, path: str) -> list[str]:
     if not all(isinstance(value, str | int | float) for value in values):
         raise InvalidSpec(path, values, "must be text, or a list of texts")
     return [str(value) for value in values]
+
+
+def _or(modes: frozenset[str]) -> str:
+    return ", ".join(mode for mode in MODES if mode in modes)
 
 
 def _parts(dimensions: list[Dimension]) -> list[Dimension]:

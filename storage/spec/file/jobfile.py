@@ -6,11 +6,10 @@ checked when the job is frozen.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_model
 
-from storage.spec.fields import Guidance, ModelName, SchedulerValue, Seed, Side, Steps, Text
-
-Dtype = Literal["float32", "float16", "bfloat16"]
+from storage.spec.fields import FIELDS, Mode, RecipeField
+from storage.spec.kinds import Attention, Dtype, Offload, Text
 
 
 class _Strict(BaseModel):
@@ -28,6 +27,18 @@ class TemplateSource(_Strict):
 
     template: str
     values: dict[str, list[Any] | FileSource] = Field(min_length=1)
+
+
+class FolderSource(_Strict):
+    """Every picture of a folder, in the order of their names."""
+
+    folder: str
+
+
+class GlobSource(_Strict):
+    """Every file that a pattern matches, in the order of their paths; ** goes through folders."""
+
+    glob: str
 
 
 class RangeSource(_Strict):
@@ -49,7 +60,8 @@ def _form(value: object) -> str:
     if isinstance(value, list):
         return "list"
     keys: dict[str, Any] = value if isinstance(value, dict) else {}
-    for key, tag in (("template", "template"), ("derive", "derive"), ("file", "file"), ("count", "range")):
+    for key, tag in (("template", "template"), ("derive", "derive"), ("file", "file"), ("count", "range"),
+                     ("folder", "folder"), ("glob", "glob")):  # fmt: skip
         if key in keys:
             return tag
     return "range" if "start" in keys else "list"
@@ -59,11 +71,13 @@ Axis = Annotated[
     Annotated[list[Any], Tag("list"), Field(min_length=1)]
     | Annotated[FileSource, Tag("file")]
     | Annotated[TemplateSource, Tag("template")]
+    | Annotated[FolderSource, Tag("folder")]
+    | Annotated[GlobSource, Tag("glob")]
     | Annotated[RangeSource, Tag("range")]
     | Annotated[DeriveSource, Tag("derive")],
     Discriminator(_form),
 ]
-AXIS_TAGS = frozenset({"list", "file", "template", "range", "derive"})
+AXIS_TAGS = frozenset({"list", "file", "folder", "glob", "template", "range", "derive"})
 
 
 class Rows(_Strict):
@@ -81,6 +95,11 @@ class PlanPins(_Strict):
     batch: int | None = Field(default=None, ge=1, le=512, description="images of one pipeline call")
     threads: int | None = Field(default=None, ge=1, le=512, description="CPU threads of one worker")
     tf32: bool | None = None
+    attention: Attention | None = Field(default=None, description="kernel of the attention; sdpa: torch chooses")
+    compile: bool | None = Field(default=None, description="torch.compile the repeated blocks")
+    vae_slicing: bool | None = Field(default=None, description="decode one picture at a time")
+    vae_tiling: bool | None = Field(default=None, description="decode in tiles; changes pixels slightly")
+    offload: Offload | None = Field(default=None, description="keep weights in main memory between uses")
 
 
 class Previews(_Strict):
@@ -96,24 +115,29 @@ class Output(_Strict):
     format: Literal["png"] = "png"
 
 
-class JobFile(_Strict):
-    """One job: the product of its axes, plus what is the same for every image."""
+class JobBase(_Strict):
+    """What a job file holds beside the keys of a recipe."""
 
     name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-    mode: Literal["text-to-image"] = "text-to-image"
-    model: ModelName | None = None
+    mode: Mode = "text-to-image"
     axes: dict[str, Axis] = {}
     zip: list[dict[str, Axis]] = []
     rows: Rows | None = None
     exclude: list[dict[str, Any]] = []
-    prompt: Text | None = None
-    negative_prompt: Text | None = None
-    seed: Seed | None = None
-    scheduler: SchedulerValue | None = None
-    steps: Steps | None = None
-    guidance_scale: Guidance | None = None
-    width: Side | None = None
-    height: Side | None = None
     plan: PlanPins = PlanPins()
     previews: Previews | None = None
     output: Output = Output()
+    allow_blank: bool = Field(default=False, description="a picture of one single colour is no failure")
+
+
+def _as_written(entry: RecipeField) -> Any:
+    """What the key takes in a file: an input image is named by its path there, by its hash later."""
+    return Text if entry.refers == "image" else entry.kind
+
+
+_KEYS: dict[str, Any] = {
+    name: (_as_written(entry) | None, Field(None, description=entry.note)) for name, entry in FIELDS.items()
+}
+JobFile: type[JobBase] = create_model(
+    "JobFile", __base__=JobBase, __doc__="One job: the product of its axes, plus what all images share.", **_KEYS
+)

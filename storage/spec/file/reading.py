@@ -13,6 +13,9 @@ from storage.spec.file.jobfile import (
     AXIS_TAGS,
     DeriveSource,
     FileSource,
+    FolderSource,
+    GlobSource,
+    JobBase,
     JobFile,
     Output,
     PlanPins,
@@ -48,7 +51,7 @@ class _Loader(yaml.SafeLoader):
         node.value = list(last.values())
 
 
-def read_job_file(path: Path, *, changes: Sequence[str] = ()) -> JobFile:
+def read_job_file(path: Path, *, changes: Sequence[str] = ()) -> JobBase:
     """Read a job file (YAML or JSON) and apply `--set key.path=value` changes.
 
     Raises:
@@ -65,7 +68,7 @@ def read_job_file(path: Path, *, changes: Sequence[str] = ()) -> JobFile:
     return check_job_file(raw)
 
 
-def check_job_file(raw: Mapping[str, Any]) -> JobFile:
+def check_job_file(raw: Mapping[str, Any]) -> JobBase:
     """Check a job given as plain data. Raises InvalidSpec."""
     try:
         return JobFile.model_validate(raw)
@@ -144,8 +147,8 @@ def _path(loc: Sequence[int | str], raw: object, *, missing: bool, bare: bool) -
 
 
 def _axis_rule(given: Mapping[Any, Any]) -> str:
-    hint = nearest(str(next(iter(given), "")), ("count", "derive", "file", "template"))
-    return f"must be a list, or a mapping with count, derive, file or template; {hint}"
+    hint = nearest(str(next(iter(given), "")), ("count", "derive", "file", "folder", "glob", "template"))
+    return f"must be a list, or a mapping with count, derive, file, folder, glob or template; {hint}"
 
 
 def _siblings(loc: Sequence[int | str]) -> list[str]:
@@ -155,7 +158,7 @@ def _siblings(loc: Sequence[int | str]) -> list[str]:
     }  # fmt: skip
     forms: dict[str, type[BaseModel]] = {
         "FileSource": FileSource, "file": FileSource, "range": RangeSource, "derive": DeriveSource,
-        "template": TemplateSource,
+        "template": TemplateSource, "folder": FolderSource, "glob": GlobSource,
     }  # fmt: skip
     for part in reversed(loc[:-1]):
         model = {**names, **forms}.get(str(part))

@@ -12,74 +12,110 @@ from pydantic import ValidationError
 
 from storage.errors import InvalidSpec, UnreadableFile, nearest
 from storage.spec.dimension import Derived, Dimension, Span, Table, Template, Values, Zipped, template_names
-from storage.spec.fields import FIELDS, check_value
-from storage.spec.file.jobfile import DeriveSource, FileSource, RangeSource, Rows, TemplateSource
+from storage.spec.fields import FIELDS, IMAGE_KEYS, PROMPT_KEYS, check_value, holds_number, holds_whole_number
+from storage.spec.file.inputs import InputImages
+from storage.spec.file.jobfile import (
+    DeriveSource,
+    FileSource,
+    FolderSource,
+    GlobSource,
+    RangeSource,
+    Rows,
+    TemplateSource,
+)
 from storage.spec.file.reading import explain
 
 MAX_PLACES = 10**15  # of one axis; far above the cap on a job, far below what a counter holds
-WHOLE_NUMBER_KEYS = frozenset({"seed", "steps", "width", "height"})
+WHOLE_NUMBER_KEYS = frozenset(name for name, entry in FIELDS.items() if holds_whole_number(entry))
+NUMBER_KEYS = frozenset(name for name, entry in FIELDS.items() if holds_number(entry))
 SEED_DEPENDS_ON = ("prompt", "model")  # what a derived seed hashes unless the job says otherwise
 
 
-def read_axis(key: str, source: Any, *, base: Path, path: str, job_seed: int) -> Dimension:
-    """Turn one axis into a dimension.
+class SourceReader:
+    """Turns axes, zips and tables of one job file into dimensions."""
 
-    Args:
-        key: The recipe key.
-        source: As parsed by JobFile.
-        base: Folder that file names are relative to.
-        path: Where the axis stands, for messages.
-        job_seed: What derived seeds start from.
+    def __init__(self, base: Path, *, job_seed: int, inputs: InputImages) -> None:
+        """Read files relative to `base`; derive seeds from `job_seed`; hand input images to `inputs`."""
+        self._base = base
+        self._job_seed = job_seed
+        self._inputs = inputs
 
-    Raises:
-        InvalidSpec: An unknown key, or a value that breaks a rule.
-        UnreadableFile: A source file cannot be read.
-    """
-    if key not in FIELDS:
-        raise InvalidSpec(path, key, f"unknown axis; {nearest(key, FIELDS)}")
-    match source:
-        case RangeSource():
-            return _span(key, source, path=path)
-        case DeriveSource():
-            return _derived(key, source, path=path, job_seed=job_seed)
-        case TemplateSource():
-            return _template(key, source, base=base, path=path)
-        case FileSource():
-            values: list[Any] = read_lines(base / source.file)
-            if key in WHOLE_NUMBER_KEYS or key == "guidance_scale":
-                values = [_number(text) for text in values]
-        case _:
-            values = source
-    return Values(key, tuple(checked(key, value, path=f"{path}[{place}]") for place, value in enumerate(values)))
+    def axis(self, key: str, source: Any, *, path: str) -> Dimension:
+        """Turn one axis into a dimension.
 
+        Args:
+            key: The recipe key.
+            source: As parsed by JobFile.
+            path: Where the axis stands, for messages.
 
-def read_zip(axes: Mapping[str, Any], *, base: Path, path: str, job_seed: int) -> Dimension:
-    """Turn one entry of `zip` into a dimension; all of its axes must have one length."""
-    parts = [read_axis(key, source, base=base, path=f"{path}.{key}", job_seed=job_seed) for key, source in axes.items()]
-    lengths = {part.keys[0]: len(part) for part in parts}
-    if not parts or len(set(lengths.values())) != 1:
-        raise InvalidSpec(path, lengths, "must hold axes of one length")
-    return Zipped(tuple(parts))
+        Raises:
+            InvalidSpec: An unknown key, or a value that breaks a rule.
+            UnreadableFile: A source file cannot be read.
+        """
+        if key not in FIELDS:
+            raise InvalidSpec(path, key, f"unknown axis; {nearest(key, FIELDS)}")
+        match source:
+            case RangeSource():
+                return _span(key, source, path=path)
+            case DeriveSource():
+                return _derived(key, source, path=path, job_seed=self._job_seed)
+            case TemplateSource():
+                return _template(key, source, base=self._base, path=path)
+        values = self._values(key, source, path=path)
+        return Values(key, tuple(checked(key, value, path=f"{path}[{place}]") for place, value in enumerate(values)))
 
+    def zip(self, axes: Mapping[str, Any], *, path: str) -> Dimension:
+        """Turn one entry of `zip` into a dimension; all of its axes must have one length."""
+        parts = [self.axis(key, source, path=f"{path}.{key}") for key, source in axes.items()]
+        lengths = {part.keys[0]: len(part) for part in parts}
+        if not parts or len(set(lengths.values())) != 1:
+            raise InvalidSpec(path, lengths, "must hold axes of one length")
+        return Zipped(tuple(parts))
 
-def read_rows(rows: Rows, *, base: Path) -> Dimension:
-    """Turn a row source into a dimension.
+    def rows(self, rows: Rows) -> Dimension:
+        """Turn a row source into a dimension.
 
-    Raises:
-        InvalidSpec: A column is missing or a cell breaks a rule; names the line.
-        UnreadableFile: The file cannot be read.
-    """
-    records = _read_records(rows, base / rows.file)
-    _check_columns(rows, records)
-    table = []
-    for line, record in enumerate(records, start=1):
-        cells = [
-            _cell(key, record.get(column), path=f"{rows.file} row {line}, {column}")
-            for key, column in rows.bind.items()
-        ]
-        labels = [_label(record.get(name), path=f"{rows.file} row {line}, {name}") for name in rows.labels]
-        table.append((*cells, *labels))
-    return Table(tuple(rows.bind), tuple(rows.labels), tuple(table))
+        Raises:
+            InvalidSpec: A column is missing or a cell breaks a rule; names the line.
+            UnreadableFile: The file cannot be read.
+        """
+        records = _read_records(rows, self._base / rows.file)
+        _check_columns(rows, records)
+        table = []
+        for line, record in enumerate(records, start=1):
+            cells = [
+                self._cell(key, record.get(column), path=f"{rows.file} row {line}, {column}")
+                for key, column in rows.bind.items()
+            ]
+            labels = [_label(record.get(name), path=f"{rows.file} row {line}, {name}") for name in rows.labels]
+            table.append((*cells, *labels))
+        return Table(tuple(rows.bind), tuple(rows.labels), tuple(table))
+
+    def _values(self, key: str, source: Any, *, path: str) -> list[Any]:
+        """The values of a list, a text file, or a folder of pictures."""
+        if isinstance(source, FolderSource | GlobSource):
+            if key not in IMAGE_KEYS:
+                rule = f"fits input images only ({', '.join(sorted(IMAGE_KEYS))})"
+                raise InvalidSpec(path, source.model_dump(), rule)
+            return self._inputs.take_all(source, path=path)
+        values: list[Any] = read_lines(self._base / source.file) if isinstance(source, FileSource) else source
+        if isinstance(source, FileSource) and key in NUMBER_KEYS:
+            values = [_number(text) for text in values]
+        if key in IMAGE_KEYS:
+            return [
+                None if value is None else self._inputs.take(value, path=f"{path}[{place}]")
+                for place, value in enumerate(values)
+            ]
+        return values
+
+    def _cell(self, key: str, value: object, *, path: str) -> object:
+        if isinstance(value, str) and key in NUMBER_KEYS:
+            value = _number(value)
+        if value == "" and FIELDS[key].default is None:
+            value = None
+        if key in IMAGE_KEYS and value is not None:
+            value = self._inputs.take(value, path=path)
+        return checked(key, value, path=path)
 
 
 def _read_records(rows: Rows, file: Path) -> list[dict[str, Any]]:
@@ -146,7 +182,7 @@ def _derived(key: str, source: DeriveSource, *, path: str, job_seed: int) -> Dim
 
 
 def _template(key: str, source: TemplateSource, *, base: Path, path: str) -> Dimension:
-    if key not in ("prompt", "negative_prompt"):
+    if key not in PROMPT_KEYS:
         raise InvalidSpec(path, source.template, "a template fits prompts only")
     names = _names(source, path=path)
     lists = [_words(source, name, base=base, path=f"{path}.values.{name}") for name in names]
@@ -220,14 +256,6 @@ def _text(file: Path) -> str:
         raise UnreadableFile(file, f"is not UTF-8 text (byte {error.start})") from None
     except ValueError:  # a NUL, or half of a surrogate pair
         raise UnreadableFile(repr(str(file)), "is no name of a file") from None
-
-
-def _cell(key: str, value: object, *, path: str) -> object:
-    if isinstance(value, str) and (key in WHOLE_NUMBER_KEYS or key == "guidance_scale"):
-        value = _number(value)
-    if value == "" and key == "negative_prompt":
-        value = None
-    return checked(key, value, path=path)
 
 
 def _number(text: str) -> int | float | str:
