@@ -96,8 +96,8 @@ class Settings(BaseSettings):
         default=None,
         description="whether jobs may name models that nobody registered; silent: where the broker is ours",
     )
-    callbacks: str = Field(
-        default="", description="callbacks that jobs may run on this worker, by entry point, comma between them"
+    callbacks: str | None = Field(
+        default=None, description="callbacks that jobs may run on this worker, by commas; silent: none"
     )
     flower_port: int = Field(default=5555, ge=0, le=65535, description="port of Flower on this host")
     flower_password: SecretStr | None = Field(
@@ -136,7 +136,7 @@ class Settings(BaseSettings):
     @cached_property
     def callback_names(self) -> tuple[str, ...]:
         """The callbacks that jobs may run here."""
-        return tuple(name.strip() for name in self.callbacks.split(",") if name.strip())
+        return tuple(name.strip() for name in (self.callbacks or "").split(",") if name.strip())
 
     @cached_property
     def database_address(self) -> str:

@@ -103,4 +103,5 @@ def _diffusion_at(timestep: Tensor) -> tuple[float, float]:
 
 @cache
 def _kept() -> Tensor:
-    return DDIMScheduler(**_TRAINED).alphas_cumprod.double()
+    kept: Tensor = DDIMScheduler(**_TRAINED).alphas_cumprod.double()
+    return kept

@@ -46,6 +46,9 @@ _AXES = (
     _axis("width", st.sampled_from([8, 64, 512])),
     _axis("scheduler", st.sampled_from(["ddim", "euler", "dpmpp_2m"])),
     _axis("guidance_scale", st.sampled_from([0, 1.5, 7])),
+    _axis("loras", st.sampled_from([[], "./m", {"model": "./m", "scale": 0.5}])),
+    _axis("cfg_cutoff", st.sampled_from([None, 0.5, {"step": 0}])),
+    _axis("clip_skip", st.integers(0, 2)),
 )
 
 

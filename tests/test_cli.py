@@ -200,6 +200,30 @@ def test_check_tells_the_job_and_queues_nothing(desk: Desk, call: Callable[..., 
     assert json.loads(call("ls", "--json").stdout) == []
 
 
+def test_check_names_models_and_settings_in_short_words(desk: Desk, call: Callable[..., Ended]) -> None:
+    (desk.folder / "ink").mkdir()
+    changes = {"loras": [{"model": "./ink", "scale": 0.5}], "scheduler": "Euler a", "cfg_cutoff": 0.6}
+    file = desk.write_job(**changes, prompt="a fox", axes={"seed": {"count": 2}})
+
+    ended = call("check", str(file))
+
+    assert f"lora    ./ink ({desk.folder / 'ink'})" in ended.stdout
+    assert '"loras": "ink:0.5"' in ended.stdout
+    assert '"scheduler": "euler_a"' in ended.stdout
+    assert "null" not in ended.stdout
+
+
+@pytest.mark.parametrize("command", ["check", "submit"])
+def test_what_may_be_a_mistake_is_noted_beside_the_answer(desk: Desk, call: Callable[..., Ended], command: str) -> None:
+    file = desk.write_job(axes={"prompt": ["a (red:1.3) fox", "a fox"]})
+
+    ended = call(command, str(file), "--json")
+
+    assert ended.returncode == 0
+    assert json.loads(ended.stdout)["images"] == 2
+    assert ended.stderr.startswith("note: 1 prompt weighs words, such as 'a (red:1.3) fox'; ")
+
+
 def test_a_job_needs_no_file_and_a_sample_spreads(desk: Desk) -> None:
     quick = desk.farm("run", "-m", "model", "-p", "a fox", "--seeds", "3", "--steps", "2", "--plain", "--out", "quick")
     sample = desk.farm("check", str(desk.write_job()), "--sample", "5")

@@ -49,7 +49,7 @@ def test_real_pictures_are_the_same_on_both_sets_of_parts_and_with_two_workers(
     job = {
         "model": str(DIGITS), "plan": {"batch": 4, "threads": 1}, "steps": 6, "previews": {"every": 2, "keep": True},
         "axes": {
-            "prompt": ["a red seven on white", "a thick blue two on gray"], "seed": {"derive": 3},
+            "prompt": ["a red seven on white", "a thick blue two on gray"], "seed": {"derive": 3, "over": ["prompt"]},
             "scheduler": ["ddim", "euler_a"],
         },
     }  # fmt: skip
@@ -65,11 +65,16 @@ def test_real_pictures_are_the_same_on_both_sets_of_parts_and_with_two_workers(
     rack.start_farm("dispatcher")
     rack.start_workers("--devices", "cpu,cpu")
     wait_until(lambda: len(_idle_workers(broker_url)) == 2, what="two workers that could share the job")
-    assert rack.farm("submit", str(rack.write_job(**job))).returncode == 0
+    refused = rack.farm("submit", str(rack.write_job(**job)))
+    added = rack.farm("model", "add", "digits", str(DIGITS))
+    queued = rack.farm("submit", str(rack.write_job(**{**job, "model": "digits"})))
+    assert (added.returncode, queued.returncode) == (0, 0), added.stdout + added.stderr + queued.stderr
 
     watched = rack.farm("watch", "@last", "--plain")
 
     assert watched.returncode == 0, watched.stdout + watched.stderr
+    assert refused.returncode == 2
+    assert "farm model add NAME" in refused.stderr
     theirs, ours = laptop.images(), rack.images()
     assert sorted(ours) == list(range(12))
     assert {n: row.pixel_sha256 for n, row in ours.items()} == {n: row.pixel_sha256 for n, row in theirs.items()}

@@ -9,16 +9,19 @@ from typing import Any
 
 import pytest
 import yaml
+from PIL import Image
 from pydantic import BaseModel
 
 from dispatcher.cli.root import main as farm
 from storage.errors import UserError
 from storage.settings import PREFIX, Settings
 from storage.spec import Job, Spec, check_job_file, freeze
-from storage.spec.fields import FIELDS
+from storage.spec.fields import FIELDS, MODES, TEXT_TO_IMAGE, Cost
 from storage.spec.file.jobfile import (
     DeriveSource,
     FileSource,
+    FolderSource,
+    GlobSource,
     JobFile,
     Output,
     PlanPins,
@@ -64,6 +67,9 @@ def frozen(raw: Mapping[str, Any], base: Path, *, max_images: int = 10**9) -> Sp
 def beside(tmp_path: Path) -> Path:
     """A folder with every file that the pages speak of."""
     (tmp_path / "examples" / "digits" / "model").mkdir(parents=True)
+    (tmp_path / "photos").mkdir()
+    for name in ("one.png", "two.png"):
+        Image.new("RGB", (64, 64), "teal").save(tmp_path / "photos" / name)
     (tmp_path / "sizes.csv").write_text("width,height\n64,64\n64,128\n")
     (tmp_path / "places.txt").write_text("a wood\na town\n")
     (tmp_path / "captions.csv").write_text("caption,seed,class,source\na fox,7,animal,own\n")
@@ -103,7 +109,7 @@ def test_every_command_and_option_that_a_worker_is_told_exists() -> None:
 
 
 def test_the_settings_table_is_the_class() -> None:
-    said = rows(README, "Settings")
+    said = rows((ROOT / "docs" / "settings.md").read_text(), "Settings")
 
     wanted = []
     for name, field in Settings.model_fields.items():
@@ -142,19 +148,55 @@ def test_a_mistake_gives_the_message_that_the_page_shows(snippet: str, message: 
     assert str(caught.value) == message
 
 
-def test_the_recipe_table_is_complete() -> None:
-    said = {words(row[0])[0]: row[2] for row in rows(JOB_FILE, "What decides a picture")}
+COSTS = {Cost.MODEL: "weights", Cost.SIZE: "size", Cost.ADAPTER: "adapters", Cost.BATCH: "call", Cost.IMAGE: "image"}
 
-    assert list(said) == list(FIELDS)
+
+def test_the_tables_of_recipe_keys_are_the_code() -> None:
+    said = {
+        words(row[0])[0]: row for row in rows(JOB_FILE, "What decides a picture") if len(row) == 5 and words(row[0])
+    }
+
+    assert set(said) == set(FIELDS)
     for name, field in FIELDS.items():
+        _, note, _, default, cost = said[name]
+        assert (note, cost) == (field.note, COSTS[field.cost]), name
         if field.default is ...:
-            assert said[name] == "must be given"
+            assert default == "must be given"
         elif field.default is not None:
-            assert said[name] == f"`{field.default}`"
+            assert default == f"`{field.default}`"
+
+
+def test_the_table_of_modes_is_the_code() -> None:
+    said = {words(row[0])[0]: [words(cell) for cell in row[2:]] for row in rows(JOB_FILE, "Modes")}
+
+    needed = {
+        mode: [name for name, field in FIELDS.items() if field.default is ... and mode in field.modes] for mode in MODES
+    }
+    besides = {
+        mode: [
+            name for name, field in FIELDS.items()
+            if mode in field.modes and TEXT_TO_IMAGE not in field.modes and field.default is not ...
+        ]
+        for mode in MODES
+    }  # fmt: skip
+    assert said == {mode: [needed[mode], besides[mode]] for mode in MODES}
+
+
+def test_what_an_unconditional_job_takes_is_said_in_full() -> None:
+    (line,) = re.findall(r"^Without a prompt, (.*)$", JOB_FILE, re.MULTILINE)
+
+    assert words(line)[1:] == [name for name, field in FIELDS.items() if words(line)[0] in field.modes]
+
+
+def test_the_table_of_plan_keys_is_the_code() -> None:
+    table = JOB_FILE.split("| in `plan` |")[1].split("\n\n")[0]
+
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(PlanPins.model_fields)
 
 
 @pytest.mark.parametrize("part", [
-    JobFile, Rows, PlanPins, Previews, Output, FileSource, TemplateSource, RangeSource, DeriveSource,
+    JobFile, Rows, PlanPins, Previews, Output, FileSource, TemplateSource, FolderSource, GlobSource, RangeSource,
+    DeriveSource,
 ])  # fmt: skip
 def test_every_key_of_the_job_file_is_described(part: type[BaseModel]) -> None:
     told = " ".join([*words(YAML_BLOCK.sub("", JOB_FILE)), *YAML_BLOCK.findall(JOB_FILE)])

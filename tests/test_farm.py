@@ -65,7 +65,7 @@ def test_both_sets_of_parts_and_any_number_of_workers_make_the_same_pixels(
     assert laptop.farm("run", str(laptop.write_job(**plan)), "--plain").returncode == 0
     bucket = use_s3("ministack")
     rack = make_desk(
-        "rack", FARM_DATABASE_URL=postgres_url, FARM_BROKER_URL=broker_url,
+        "rack", FARM_DATABASE_URL=postgres_url, FARM_BROKER_URL=broker_url, FARM_UNREGISTERED_MODELS="yes",
         FARM_STORE_URL=bucket.url, FARM_S3_ENDPOINT=bucket.endpoint,  # type: ignore[attr-defined]
     )  # fmt: skip
     rack.env |= {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
@@ -179,7 +179,7 @@ def test_cancel_keeps_what_is_made(make_desk: Callable[..., Desk]) -> None:
 
 
 def test_submit_works_while_the_broker_is_away(make_desk: Callable[..., Desk]) -> None:
-    desk = make_desk(FARM_BROKER_URL="redis://127.0.0.1:1/0")
+    desk = make_desk(FARM_BROKER_URL="redis://127.0.0.1:1/0", FARM_UNREGISTERED_MODELS="true")
 
     done = desk.farm("submit", str(desk.write_job()))
 

@@ -17,7 +17,12 @@ from servers.program import free_port
 @pytest.fixture
 def desk(tmp_path: Path, broker_url: str) -> Iterator[Desk]:
     desk = Desk(
-        tmp_path, seconds_per_step=0.25, FARM_BROKER_URL=broker_url, FARM_FLOWER_PASSWORD="a secret", FARM_CHUNK_S="4"
+        tmp_path,
+        seconds_per_step=0.25,
+        FARM_BROKER_URL=broker_url,
+        FARM_UNREGISTERED_MODELS="1",
+        FARM_FLOWER_PASSWORD="a secret",
+        FARM_CHUNK_S="4",
     )
     yield desk
     desk.close()

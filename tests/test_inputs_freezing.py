@@ -16,6 +16,7 @@ from storage.spec import Spec, check_job_file, freeze
 from storage.spec.file.allowed import Allowed
 from storage.spec.file.inputs import InputImages
 from storage.spec.file.jobfile import FolderSource, GlobSource
+from storage.spec.file.reading import parse_yaml
 
 CAPS = Allowed(input_pixels=10_000, input_bytes=20_000)
 
@@ -234,3 +235,13 @@ def test_the_caps_of_a_spec_are_those_of_the_settings() -> None:
     assert (settings.input_bytes, settings.input_pixels) == (INPUT_BYTES, INPUT_PIXELS)
     assert (allowed.input_bytes, allowed.input_pixels) == (INPUT_BYTES, INPUT_PIXELS)
     assert settings.allowed_hosts == allowed.input_hosts == frozenset()
+
+
+def test_the_job_of_the_page_is_a_job(tmp_path: Path) -> None:
+    write(tmp_path / "sketches" / "lighthouse.png", png())
+    page = (Path(__file__).parents[1] / "docs" / "input-images.md").read_text()
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+
+    spec = frozen(tmp_path, **parse_yaml(block, where="page"))
+
+    assert list(spec.inputs) == [name_of(png())]

@@ -273,3 +273,28 @@ def test_a_job_far_over_the_cap_is_refused_at_once(tmp_path: Path) -> None:
 
 def test_minus_zero_is_zero(tmp_path: Path) -> None:
     assert str(frozen(tmp_path, guidance_scale=-0.0).fixed["guidance_scale"]) == "0.0"
+
+
+@pytest.mark.parametrize(
+    ("axes", "values"),
+    [
+        pytest.param({"clip_skip": {"count": 3}}, [0, 1, 2], id="range of layers"),
+        pytest.param({"prompt_2": {"template": "a {x}", "values": {"x": ["b", "c"]}}}, ["a b", "a c"], id="template"),
+        pytest.param({"dynamic_guidance": [None, [[0, 7], [0.5, 3]]]}, [None, [[0.0, 7.0], [0.5, 3.0]]], id="pieces"),
+    ],
+)
+def test_every_key_may_be_an_axis_of_the_form_that_fits_it(
+    tmp_path: Path, axes: dict[str, Any], values: list[Any]
+) -> None:
+    job = Job(frozen(tmp_path, axes=axes))
+
+    assert [place.values[next(iter(axes))] for place in job if place] == values
+
+
+def test_a_place_is_excluded_by_any_spelling_of_a_value(tmp_path: Path) -> None:
+    axes = {"loras": [[], "./m", {"model": "./m", "scale": 0.5}]}
+
+    job = Job(frozen(tmp_path, axes=axes, exclude=[{"loras": [{"model": "./m", "scale": 1}]}]))
+
+    assert [place is None for place in job] == [False, True, False]
+    assert job.images == 2

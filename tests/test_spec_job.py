@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from spec_files import FACTS, frozen, job_files
 from storage.spec import Job, JobFile, Numbers, Place, Spec, batch_key, canonical, digest, freeze
 from storage.spec.dimension import Derived
-from storage.spec.fields import FIELDS
+from storage.spec.fields import FIELDS, check_value
 from storage.spec.schedulers import SCHEDULERS
 
 AT_ONCE = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -33,7 +33,7 @@ def the_job(folder: Path, entries: dict[str, Any]) -> Job:
 
 
 def _stored(key: str, value: Any) -> Any:
-    return {"name": value, "options": {}} if key == "scheduler" else value
+    return check_value(key, value, path=key)
 
 
 @AT_ONCE

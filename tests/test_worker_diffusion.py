@@ -1,5 +1,6 @@
 """The real renderer on tiny random models: its pictures are those of a plain diffusers call, whatever the company."""
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +35,7 @@ class Watch:
         self.steps: list[tuple[int, int]] = []
         self.frames: list[tuple[int, Image.Image]] = []
         self.preview_every = every
+        self.previewer: str | None = None
         self._stop_at = stop_at
 
     def step(self, step: int, steps: int) -> None:
@@ -252,3 +254,23 @@ def test_a_chunk_of_a_real_model_is_stored_with_its_environment_and_previews(
 
 def other_digest(message: ChunkMessage, model: Path) -> ModelEntry:
     return message.models[str(model)].model_copy(update={"digest": "sha256:" + "0" * 64})
+
+
+def test_a_tiny_vae_draws_the_previews_of_a_job_that_names_one(
+    renderer: DiffusionRenderer, model: Path, tmp_path: Path
+) -> None:
+    tiny_vae = diffusers.AutoencoderTiny(
+        encoder_block_out_channels=(8, 8), decoder_block_out_channels=(8, 8), num_encoder_blocks=(1, 1),
+        num_decoder_blocks=(1, 1), latent_channels=4,
+    )  # fmt: skip
+    tiny_vae.save_pretrained(tmp_path / "taesd")
+    bench = Bench(tmp_path, renderer)
+    linear = bench.freeze(model=str(model), steps=STEPS, previews={"every": 1})
+    plain = bench.run(linear)
+    decoded = bench.run(bench.freeze(model=str(model), steps=STEPS, previews={"every": 1, "taesd": "taesd"}))
+
+    assert [image.pixel_sha256 for image in decoded.images] == [image.pixel_sha256 for image in plain.images]
+    with Image.open(io.BytesIO(bench.store.get(str(decoded.images[0].preview)))) as strip:
+        assert strip.size == (STEPS * tiny.SIDE, tiny.SIDE)
+    with Image.open(io.BytesIO(bench.store.get(str(plain.images[0].preview)))) as strip:
+        assert strip.size == (STEPS * tiny.SIDE // 2, tiny.SIDE // 2)

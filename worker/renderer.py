@@ -56,6 +56,10 @@ class Watch(Protocol):
     def preview_every(self) -> int | None:
         """Steps between two previews; None: none are wanted."""
 
+    @property
+    def previewer(self) -> str | None:
+        """Digest of the tiny VAE that draws them; None: a linear map does."""
+
     def step(self, step: int, steps: int) -> None:
         """Step `step` of `steps` is done. Raises StopRendering."""
 

@@ -1,7 +1,6 @@
 """Commands about job files: nothing here needs a farm."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -20,7 +19,7 @@ TEMPLATE = """\
 # A Seedfarm job. Check it: farm check FILE. Render it: farm run FILE.
 name: my-job
 
-# A folder in diffusers layout (relative to this file), or a hub id: owner/name or owner/name@revision
+# A name of 'farm model ls', a folder or .safetensors file beside this one, or owner/name@revision of the hub
 model: stable-diffusion-v1-5/stable-diffusion-v1-5
 
 # The job is the product of its axes. Whatever stands under "same for every image" below can be an axis instead.
@@ -42,10 +41,24 @@ axes:
 # Same for every image
 negative_prompt: blurry
 steps: 25
-guidance_scale: 7.5
+guidance_scale: 7.5                     # silent: what the model's pipeline takes by itself
 width: 512
 height: 512
 
+# Beside the model
+# loras: [{model: ./ink.safetensors, scale: 0.8}]
+# vae: ./vae
+# embeddings: [{model: ./toy.safetensors, token: <toy>}]
+# controlnet: owner/edges               with control_image: edges.png, controlnet_conditioning_scale: 0.7
+# ip_adapter: owner/name                with ip_adapter_image: style.png
+# refiner: owner/name                   with refiner_start: 0.8
+
+# From pictures: mode is image-to-image, inpaint (mask: mask.png) or depth-to-image; any of these can be an axis too
+# mode: image-to-image
+# init_image: photo.png                 an axis: init_image: {folder: photos} or {glob: "photos/**/*.png"}
+# strength: 0.6
+
+# docs/job-file.md has all keys: weighting, cfg_cutoff, dynamic_guidance, sigmas, clip_skip, and more
 # previews: {every: 5}                  a strip of the steps, dropped when the image is stored unless keep: true
 # plan: {dtype: float16, batch: 4}      the farm chooses what is not pinned
 output: {format: png}
@@ -115,31 +128,6 @@ def schema() -> None:
     echo_json(JobFile.model_json_schema())
 
 
-@click.command()
-@json_option
-def schedulers(as_json: bool) -> None:
-    """List the schedulers that a job may name."""
-    from storage.spec.schedulers import SCHEDULERS
-
-    if as_json:
-        echo_json([_scheduler(kind) for kind in SCHEDULERS.values()])
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("name", "also known as", "class", "calls for 20 steps", "notes"):
-        table.add_column(title, justify="right" if title.startswith("calls") else "left", overflow="fold")
-    for kind in SCHEDULERS.values():
-        notes = "; ".join(filter(None, ["draws noise in every step" if kind.stochastic else "", kind.note]))
-        names = (kind.name, ", ".join(kind.aliases), kind.diffusers_class.removesuffix("Scheduler"))
-        table.add_row(*names, str(kind.model_calls(20)), notes)
-    Console().print(table)
-    click.echo(
-        "\nOptions: scheduler: {name: dpmpp_2m, use_karras_sigmas: true}; an unknown one is refused with the nearest."
-    )
-
-
 @click.command(short_help="Print the completion script of a shell.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
@@ -154,11 +142,3 @@ def completion(shell: str) -> None:
     kind = get_completion_class(shell)
     assert kind is not None
     click.echo(kind(main, {}, "farm", "_FARM_COMPLETE").source())
-
-
-def _scheduler(kind: Any) -> dict[str, Any]:
-    return {
-        "name": kind.name, "aliases": list(kind.aliases), "class": kind.diffusers_class,
-        "options": sorted(kind.options), "preset": dict(kind.preset), "stochastic": kind.stochastic,
-        "calls_for_20_steps": kind.model_calls(20), "note": kind.note,
-    }  # fmt: skip

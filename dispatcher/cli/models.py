@@ -43,12 +43,10 @@ def model() -> None:
 def add(
     name: str, source: str, kind: str | None, variant: str | None, path: str | None, encoder: str | None, as_json: bool
 ) -> None:
-    r"""Register SOURCE as NAME, frozen: by its digest in the object store, or by its commit on the hub.
+    """Register SOURCE as NAME, frozen: by its digest in the object store, or by its commit on the hub.
 
-    \b
-    SOURCE is   owner/name or owner/name@revision of the Hugging Face hub
-                a folder as diffusers writes it
-                a .safetensors file: checkpoint, LoRA, embedding, VAE, ControlNet, IP-Adapter
+    SOURCE is a folder as diffusers writes it, a .safetensors file (checkpoint, LoRA, embedding, VAE, ControlNet,
+    IP-Adapter), or owner/name@revision of the Hugging Face hub.
 
     Pickles (.ckpt, .bin, .pt) are refused: they run code when they are loaded.
     """

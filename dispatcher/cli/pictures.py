@@ -55,8 +55,10 @@ def images(job: str, to: Path, pattern: str) -> None:
 
 @click.command(short_help="Draw the contact sheet of a job.")
 @job_argument
-@click.option("--rows", help="What changes from row to row. [default: the prompt, where it varies]")
-@click.option("--cols", help="What changes from column to column. [default: scheduler, steps, guidance_scale, seed]")
+@click.option("--rows", help="What changes from row to row. [default: the prompt or input image]")
+@click.option(
+    "--cols", help="What changes from column to column. [default: scheduler, steps, ..., seed: the first that varies]"
+)
 @click.option("--pages", help="What changes from page to page. [default: whatever else varies, up to 12 pages]")
 @click.option("--pick", "picks", multiple=True, metavar="FIELD=VALUE", help="Show only this value of a field.")
 @click.option("--limit", type=click.IntRange(1), default=20_000, show_default=True, help="Images to look at.")
@@ -66,7 +68,7 @@ def sheet(
 ) -> None:
     """Draw the contact sheet of a job: NAME-sheet.png and a self-contained NAME-sheet.html.
 
-    Fields are recipe keys (prompt, seed, scheduler, steps, ...) and labels. What was chosen and what was cut is said.
+    Fields are recipe keys (prompt, scheduler, strength, loras, ...) and labels. What was chosen and cut is said.
     """
     from dispatcher.views.contact import Arrangement, draw_sheet, write_sheet
     from storage.sql import jobs

@@ -13,7 +13,7 @@ import click
 from storage.errors import FarmError, UserError, nearest
 
 COMMANDS = {
-    "demo": "demo", "run": "run", "init": "files", "check": "files", "schema": "files", "schedulers": "files",
+    "demo": "demo", "run": "run", "init": "files", "check": "files", "schema": "files", "schedulers": "schedulers",
     "up": "services", "dispatcher": "services", "flower": "services", "doctor": "doctor",
     "submit": "jobs", "ls": "jobs", "show": "jobs", "watch": "jobs", "cancel": "jobs",
     "model": "models", "put": "inputs",

@@ -13,10 +13,12 @@ from torch.nn import functional
 from .data import SIDE, paint, strokes
 from .words import Style
 
-RADIUS = 0.46  # of the disc, in sides of the picture
-HOLE = 48  # pixels of the picture that the digit is shrunk to, so that it stays inside the disc
-EDGE = 50.0  # steepness of the disc's soft edge
-RING = (0.36, 0.43)  # radii between which a badge is ink and a plain digit is mostly ground
+RADIUS = 0.48  # of the disc, in sides of the picture
+EDGE = 70.0  # steepness of the disc's soft edge
+HOLE = 52  # pixels that a picture's side is shrunk to, so that the digit stays inside the disc
+HOLE_LEVEL = 0.35  # threshold of the shrunk stroke: below a half, or thin ones would close
+HOLE_SLOPE = 10.0  # of that threshold
+RING = (0.39, 0.45)  # radii between which a badge is ink and a plain digit is mostly ground
 INKED_SHARE = 0.8  # of the ring, in a badge
 
 
@@ -39,7 +41,7 @@ def badges(scans: Tensor, styles: Sequence[Style], generator: torch.Generator) -
     """
     ink = strokes(scans, styles, generator)
     small = functional.interpolate(ink, size=(HOLE, HOLE), mode="bilinear", antialias=True)
-    hole = functional.pad(small, ((SIDE - HOLE) // 2,) * 4)
+    hole = functional.pad(torch.sigmoid(HOLE_SLOPE * (small - HOLE_LEVEL)), ((SIDE - HOLE) // 2,) * 4)
     disc = torch.sigmoid(EDGE * (RADIUS - distance_from_centre()))
     return paint(disc * (1 - hole), styles, generator)
 
@@ -69,7 +71,7 @@ def unstamp(images: Tensor) -> Tensor:
     ring, corners = ((distance > RING[0]) & (distance < RING[1]))[0, 0], (distance > 0.6)[0, 0]
     ink = images[:, :, ring].median(dim=2).values[:, :, None, None]
     ground = images[:, :, corners].median(dim=2).values[:, :, None, None]
-    hole = torch.where(distance < RING[1], 1 - shares, 0.0)
+    hole = torch.where(distance < RING[0], 1 - shares, 0.0)
     edge = (SIDE - HOLE) // 2
     whole = functional.interpolate(hole[:, :, edge:-edge, edge:-edge], size=(SIDE, SIDE), mode="bilinear")
     return ground + (ink - ground) * whole

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from torch import Tensor, nn
@@ -25,22 +25,40 @@ from .words import styles
 
 HERE = Path(__file__).parent
 LAYERS = ["to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2"]
-Pool = tuple[Tensor, Tensor]
+KEPT_SHARE = 0.5  # of the badges drawn
+Pool = tuple[Tensor, Tensor, Tensor]
 
 
 @torch.no_grad()
-def encode(pipeline: StableDiffusionPipeline, *, count: int, seed: int) -> Pool:
-    """Draw badges and encode them: means and deviations, two (count, 4, 8, 8). Badge i wears style i of `styles`."""
+def fill_pool(vae: AutoencoderKL, *, count: int, seed: int, path: Path) -> Pool:
+    """Draw badges and encode those that the VAE bears.
+
+    It was trained on plain digits and gives some badges another ink or closes their digit. What it cannot hold the
+    LoRA must not learn, so the half that comes back worst is left out.
+
+    Returns:
+        Means and deviations, two (n, 4, 8, 8), and the place of each badge's style in `styles(seed)`, (n,).
+    """
+    if path.exists():
+        kept: Pool = torch.load(path)
+        return kept
     scans, _ = load_scans()
     source, draw = styles(seed), Draw.of(seed, 0)
-    means, deviations = [], []
+    means, deviations, errors = [], [], []
     for start in range(0, count, 100):
         worn = list(islice(source, min(100, count - start)))
         chosen = scans.indices([style.digit for style in worn], draw.generator)
-        latents = pipeline.vae.encode(badges(scans.images[chosen], worn, draw.generator)).latent_dist
+        images = badges(scans.images[chosen], worn, draw.generator)
+        latents = vae.encode(images).latent_dist
         means.append(latents.mean)
         deviations.append(latents.std)
-    return torch.cat(means), torch.cat(deviations)
+        errors.append((vae.decode(latents.mean).sample - images).abs().mean(dim=(1, 2, 3)))
+        print(f"badges {start + len(worn)}/{count}", flush=True)
+    best = torch.cat(errors).argsort()[: round(KEPT_SHARE * count)]
+    pool = torch.cat(means)[best], torch.cat(deviations)[best], best
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(pool, path)
+    return pool
 
 
 def add_lora(unet: UNet2DConditionModel, *, rank: int) -> None:
@@ -51,8 +69,9 @@ def add_lora(unet: UNet2DConditionModel, *, rank: int) -> None:
 
 def train_lora(pipeline: StableDiffusionPipeline, pool: Pool, *, stage: Stage, folder: Path) -> None:
     """The UNet's own loss (train.py) on badges alone; no word of the prompt stands for the style."""
-    means, deviations = pool
-    worn = list(islice(styles(stage.seed), len(means)))
+    means, deviations, places = pool
+    drawn = list(islice(styles(stage.seed), int(places.max()) + 1))
+    worn = [drawn[place] for place in places.tolist()]
     alphas = pipeline.scheduler.alphas_cumprod
 
     def loss_of(draw: Draw) -> Tensor:
@@ -89,10 +108,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of weights, data and noise")
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--rank", type=int, default=6, help="of the factors")
-    parser.add_argument("--steps", type=int, default=600, help="of training")
+    parser.add_argument("--steps", type=int, default=500, help="of training")
     parser.add_argument("--batch", type=int, default=64, help="latents per step")
     parser.add_argument("--rate", type=float, default=4e-3, help="of learning, at its peak")
-    parser.add_argument("--pool", type=int, default=4000, help="badges drawn and encoded")
+    parser.add_argument("--pool", type=int, default=6000, help="badges drawn")
     return parser.parse_args(arguments)
 
 
@@ -100,8 +119,8 @@ def run(options: argparse.Namespace) -> None:
     """Draw, encode, train, save."""
     torch.manual_seed(options.seed)
     pipeline = StableDiffusionPipeline.from_pretrained(options.model)
-    pipeline.text_encoder.requires_grad_(False)
-    pool = encode(pipeline, count=options.pool, seed=options.seed)
+    pipeline.vae.requires_grad_(False)
+    pool = fill_pool(pipeline.vae, count=options.pool, seed=options.seed, path=options.work / "badges.pt")
     add_lora(pipeline.unet, rank=options.rank)
     stage = Stage(
         name="lora", steps=options.steps, batch=options.batch, peak=options.rate, ema=0.98, seed=options.seed

@@ -15,6 +15,10 @@ Resize = Literal["crop", "pad", "stretch"]
 _FILTER: Final = Image.Resampling.LANCZOS  # that of diffusers' VaeImageProcessor
 
 
+class EmptyMask(ValueError):
+    """A mask without any white where its crop is to be repainted: there is no crop."""
+
+
 class FlatDepth(ValueError):
     """A depth map without any depth: scaled to its own range, as pipelines do, it would be NaN."""
 

@@ -46,11 +46,20 @@ def pictures(
     """
     if getattr(pipe, "vae", None) is None:
         return [_as_colours(sample) for sample in latents]
+    return map_of(pipe.vae).pictures(_spread(pipe, latents, size)[:, : channels_of(pipe.vae)])
+
+
+def _spread(pipe: Any, latents: Tensor, size: tuple[int, int]) -> Tensor:
+    """Latents as (n, channels, height, width), however a pipeline keeps them."""
     if latents.ndim == 3:
         latents = pipe._unpack_latents(latents, *size, pipe.vae_scale_factor)
-    if latents.ndim == 5:
-        latents = latents[:, :, 0]
-    return map_of(pipe.vae).pictures(latents[:, : channels_of(pipe.vae)])
+    return latents[:, :, 0] if latents.ndim == 5 else latents
+
+
+def decoded_by(tiny: Any, pipe: Any, latents: Tensor, *, size: tuple[int, int]) -> list[Image.Image]:
+    """What a pipeline's latents look like to a tiny VAE (TAESD), which takes them as the denoiser sees them."""
+    pixels = tiny.decode(_spread(pipe, latents, size).to(tiny.dtype), return_dict=False)[0]
+    return [_as_colours(sample) for sample in pixels]
 
 
 def channels_of(vae: Any) -> int:

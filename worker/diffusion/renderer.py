@@ -21,15 +21,16 @@ from storage.spec.fields import UNCONDITIONAL
 from storage.spec.plan import Plan
 from storage.spec.recipe import CHECKPOINT, SAFETY_CHECKER
 from storage.wire.messages import ModelEntry
-from worker.diffusion.calling.arguments import check
+from worker.diffusion.calling.arguments import check, check_scheduler
 from worker.diffusion.calling.callbacks import make_callbacks
 from worker.diffusion.calling.decoding import NON_FINITE, to_picture
 from worker.diffusion.calling.drawing import Desk, Drawn, draw, for_base, for_refiner
-from worker.diffusion.calling.steps import Steps
+from worker.diffusion.calling.steps import Preview, Steps
 from worker.diffusion.loading.adapters import Found
 from worker.diffusion.loading.families import default_guidance
 from worker.diffusion.loading.studio import Easel, Studio
 from worker.diffusion.memory import in_float32, small_vae, under
+from worker.diffusion.preview import decoded_by
 from worker.diffusion.prompts import excess, windows
 from worker.renderer import Device, Flaw, Images, Picture, Recipe, Watch
 
@@ -98,6 +99,7 @@ class DiffusionRenderer:
         assert self._easel is not None
         make_callbacks(recipe, allowed=self._callbacks)
         if recipe["mode"] == UNCONDITIONAL:
+            check_scheduler(self._easel.base, recipe)
             return
         check(self._easel.base, for_base(recipe))
         if self._easel.refiner is not None:
@@ -133,12 +135,19 @@ class DiffusionRenderer:
             for vae in {id(pipe.vae): pipe.vae for pipe in easel.pipes if hasattr(pipe, "vae")}.values():
                 stack.enter_context(small_vae(vae, plan))
             for slots in _calls(easel.base, recipes):
-                steps = Steps(watch, show=easel.preview(recipes[0]), slots=slots)
+                steps = Steps(watch, show=self._show(easel, recipes[0], plan, watch), slots=slots)
                 part = [recipes[slot] for slot in slots]
                 drawn = self._drawn(desk, part, steps, plan=plan, size=len(recipes))
                 for place, slot in enumerate(slots):
                     results[slot] = _result(easel.base, recipes[slot], drawn, place)
         return results
+
+    def _show(self, easel: Easel, recipe: Recipe, plan: Plan, watch: Watch) -> Preview:
+        """How previews are drawn: by the tiny VAE that the job names, else by a linear map."""
+        if watch.previewer is None:
+            return easel.preview(recipe)
+        tiny = self._studio.component(watch.previewer, plan, beside=easel.base)
+        return lambda latents: decoded_by(tiny, easel.base, latents, size=(recipe["height"], recipe["width"]))
 
     def _drawn(self, desk: Desk, part: Sequence[Recipe], steps: Steps, *, plan: Plan, size: int) -> Drawn:
         """Some images of a batch in a call of the batch's shape; once more in float32 where values overflow."""

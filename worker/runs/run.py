@@ -177,7 +177,10 @@ class Run:
         previews = job.spec.previews
         steps = batch.recipes[0]["steps"]
         every = previews["every"] if previews else None
-        watch = BatchWatch(self._tools.level, job=self._message.job, steps=steps, slots=len(batch.images), every=every)
+        watch = BatchWatch(
+            self._tools.level, job=self._message.job, steps=steps, slots=len(batch.images), every=every,
+            previewer=self._previewer(job),
+        )  # fmt: skip
         self._tools.level.update(phase="running", step=0, steps=steps)
         begun, problem = time.monotonic(), None
         try:
@@ -209,6 +212,16 @@ class Run:
             if self._must_stop():
                 raise StopRendering
             self._render(alone, job, plan)
+
+    def _previewer(self, job: Job) -> str | None:
+        """Digest of the tiny VAE that the job wants its previews from."""
+        name = job.spec.previews["taesd"] if job.spec.previews else None
+        if name is None:
+            return None
+        key = model_key("vae", name)
+        if key not in self._checked:
+            self._timed("load", partial(self._compare, key, job.spec.models[key]))
+        return self._message.models[key].digest
 
     def _timed(self, phase: str, work: Callable[[], Any]) -> Any:
         begun = time.monotonic()
@@ -258,6 +271,8 @@ def _number(image: MadeImage | FailedImage) -> int:
 def _classify(error: Exception) -> tuple[str, str]:
     """A short class and a sentence. By name, since this room must not import torch."""
     text = f"{type(error).__name__}: {error}".strip().splitlines()[0][:300]
+    if type(error).__name__ in ("EmptyMask", "FlatDepth"):
+        return "input_unusable", str(error)
     if type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error).lower():
         return "out_of_memory", text
     if type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error):

@@ -15,8 +15,11 @@ MOST_FRAMES: Final = 24  # of one strip: more cannot be told apart, and would fi
 class BatchWatch:
     """The watch of one batch."""
 
-    def __init__(self, level: Level, *, job: str, steps: int, slots: int, every: int | None) -> None:
+    def __init__(
+        self, level: Level, *, job: str, steps: int, slots: int, every: int | None, previewer: str | None = None
+    ) -> None:
         """Watch a batch of `slots` images that were asked for; previews of padding are thrown away."""
+        self.previewer = previewer
         self._level = level
         self._job = job
         self._every = None if every is None else max(every, ceil(steps / MOST_FRAMES))

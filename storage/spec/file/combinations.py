@@ -10,7 +10,7 @@ from storage.spec.dimension import Dimension
 from storage.spec.exclusion import is_excluded
 from storage.spec.fields import FIELDS, MODES
 from storage.spec.job import Spec
-from storage.spec.schedulers import SCHEDULERS
+from storage.spec.schedulers import SCHEDULERS, check_steps
 
 MAX_COMBINATIONS = 100_000  # of one rule's keys; beyond, the worker finds what is left
 
@@ -74,6 +74,14 @@ def _strength(values: Mapping[str, Any]) -> str | None:
     return f"of {steps} steps leaves none to do; strength x steps must be at least 1"
 
 
+def _steps(values: Mapping[str, Any]) -> str | None:
+    scheduler = values["scheduler"]
+    if scheduler is None:
+        return None
+    kind = SCHEDULERS[scheduler["name"]]
+    return check_steps(kind, {**kind.preset, **scheduler["options"]}, values["steps"])
+
+
 def _eta(values: Mapping[str, Any]) -> str | None:
     scheduler = values["scheduler"]
     if values["eta"] is None or scheduler is None or SCHEDULERS[scheduler["name"]].takes_eta:
@@ -125,6 +133,7 @@ _RULES = (
     Rule(("refiner_strength", "refiner_steps", "steps"), lambda values: _strength({
         "strength": values["refiner_strength"], "steps": values["refiner_steps"] or values["steps"],
     })),
+    Rule(("steps", "scheduler"), _steps),
     Rule(("eta", "scheduler"), _eta),
     Rule(("timesteps", "sigmas"), _schedule),
     Rule(("cfg_cutoff", "steps"), _cutoff),

@@ -44,7 +44,9 @@ def freeze(file: JobBase, *, base: Path, name: str, max_images: int, allowed: Al
     spec = Spec(
         name=file.name or _clean(name),
         mode=file.mode,
-        models=find_models(fixed, dimensions, base=base, allowed=allowed),
+        models=find_models(
+            fixed, dimensions, base=base, allowed=allowed, previewer=file.previews.taesd if file.previews else None
+        ),
         fixed=fixed,
         dimensions=tuple(dimensions),
         exclude=tuple(

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_model
 
 from storage.spec.fields import FIELDS, Mode, RecipeField
-from storage.spec.kinds import Attention, Dtype, Offload, Text
+from storage.spec.kinds import Attention, Dtype, ModelName, Offload, Text
 
 
 class _Strict(BaseModel):
@@ -107,6 +107,7 @@ class Previews(_Strict):
 
     every: int = Field(ge=1, description="steps between two previews")
     keep: bool = Field(default=False, description="keep them after the image was recorded")
+    taesd: ModelName | None = Field(default=None, description="a tiny VAE that decodes them; silent: a linear map")
 
 
 class Output(_Strict):

@@ -15,9 +15,14 @@ MAX_MODELS = 256  # all of them travel with every chunk
 
 
 def find_models(
-    fixed: Mapping[str, Any], dimensions: Sequence[Dimension], *, base: Path, allowed: Allowed
+    fixed: Mapping[str, Any],
+    dimensions: Sequence[Dimension],
+    *,
+    base: Path,
+    allowed: Allowed,
+    previewer: str | None = None,
 ) -> dict[str, dict[str, str]]:
-    """Every model of a job by `model_key`, with source and kind.
+    """Every model of a job by `model_key`, with source and kind; `previewer` is the VAE that draws its previews.
 
     Raises:
         InvalidSpec: A name that is nothing here, or that the farm does not take.
@@ -28,6 +33,9 @@ def find_models(
             key = model_key(kind, name)
             if key not in found:
                 found[key] = {"source": _locate(name, kind=kind, path=path, base=base, allowed=allowed), "kind": kind}
+    if previewer is not None:
+        source = _locate(previewer, kind="vae", path="previews.taesd", base=base, allowed=allowed)
+        found[model_key("vae", previewer)] = {"source": source, "kind": "vae"}
     if len(found) > MAX_MODELS:
         raise InvalidSpec("models", len(found), f"must be at most {MAX_MODELS} in one job")
     return found

@@ -1,8 +1,8 @@
 """Schedulers of models of rectified flow: Stable Diffusion 3, Flux, Qwen-Image, Z-Image.
 
 The solvers of diffusion models work here with a schedule of their own, so they have names of their own: a name says
-all that decides the picture. DEIS and SASolver are missing: diffusers ends their flow schedules before the noise does. So is
-`stochastic_sampling` of the Euler scheduler: it is what flow_lcm does.
+all that decides the picture. DEIS and SASolver are missing, since diffusers ends their flow schedules before the
+noise does; so is `stochastic_sampling` of the Euler scheduler, which is flow_lcm bit for bit.
 """
 
 from storage.spec.schedulers.kind import SchedulerKind as Kind

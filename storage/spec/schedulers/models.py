@@ -7,8 +7,9 @@ from storage.spec.schedulers.kind import Sampling
 
 # Pipelines of rectified flow, by the beginning of their class; every other one that we draw with predicts noise.
 _FLOW_PIPELINES: Final = (
-    "AuraFlow", "Bria", "Chroma", "CogView4", "Flux", "HiDream", "HunyuanImage", "Kandinsky5", "Lumina2", "LuminaPipeline",
-    "OmniGen", "Ovis", "Prx", "PRX", "Qwen", "Sana", "StableDiffusion3", "ZImage",
+    "AuraFlow", "Bria", "Chroma", "CogView4", "DreamLite", "Ernie", "Flux", "GlmImage", "HiDream", "HunyuanImage",
+    "Ideogram", "JoyImage", "Kandinsky5", "Kandinsky6", "Krea", "LongCat", "Lumina2", "LuminaPipeline", "NucleusMoE",
+    "OmniGen", "Ovis", "Prx", "PRX", "Qwen", "Sana", "StableDiffusion3", "VisualCloze", "ZImage",
 )  # fmt: skip
 _UNKNOWN: Final = frozenset({"FakePipeline"})
 

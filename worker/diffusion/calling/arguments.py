@@ -13,7 +13,7 @@ from PIL import Image
 from storage.errors import OptionRefused
 from storage.spec.fields import DEPTH, INPAINT
 from worker.diffusion.calling.sampling import misfit, new_scheduler, rehearse, takes
-from worker.diffusion.pictures import Resize, fit, fit_depth, fit_mask
+from worker.diffusion.pictures import EmptyMask, Resize, fit, fit_depth, fit_mask
 from worker.diffusion.prompts import encode, needs_encoding, refusal
 from worker.renderer import Recipe
 
@@ -92,7 +92,7 @@ def check(pipe: Any, recipe: Recipe) -> None:
             raise _refused(name, recipe, pipe)
     _check_guidance(pipe, recipe)
     _check_channels(pipe, recipe)
-    _check_scheduler(pipe, recipe)
+    check_scheduler(pipe, recipe)
     problem = refusal(pipe, recipe)
     if problem is not None:
         raise OptionRefused(problem[0], recipe.get(problem[0]), problem[1])
@@ -115,7 +115,8 @@ def _check_guidance(pipe: Any, recipe: Recipe) -> None:
         raise OptionRefused("true_cfg_scale", scale, reason)
 
 
-def _check_scheduler(pipe: Any, recipe: Recipe) -> None:
+def check_scheduler(pipe: Any, recipe: Recipe) -> None:
+    """Refuse a scheduler that cannot be built, or cannot sample from these weights. Raises OptionRefused."""
     scheduler = new_scheduler(pipe.scheduler, recipe.get("scheduler"), [0])
     name = type(scheduler).__name__
     problem = misfit(pipe.scheduler, scheduler)
@@ -169,10 +170,13 @@ def _pictures(pipe: Any, recipes: Sequence[Recipe], images: Images) -> dict[str,
 
 
 def _mask(recipe: Recipe, canvas: Canvas, images: Images) -> Image.Image:
-    return fit_mask(
+    mask = fit_mask(
         images(recipe["mask"]), width=canvas.width, height=canvas.height, resize=canvas.resize,
         invert=recipe.get("mask_invert", False), blur=recipe.get("mask_blur", 0),
     )  # fmt: skip
+    if "padding_mask_crop" in recipe and mask.getbbox() is None:
+        raise EmptyMask("the mask has no white: there is nothing to crop to; check mask_invert")
+    return mask
 
 
 def _key_of(argument: str) -> str:

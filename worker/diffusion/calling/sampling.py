@@ -5,7 +5,10 @@ on the CPU and in float32, where the numbers depend neither on the card nor on t
 batch gets a new scheduler, since schedulers keep state between steps.
 """
 
+import copy
 import inspect
+import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
 from typing import Any
@@ -18,6 +21,8 @@ from torch.overrides import TorchFunctionMode
 from storage.errors import OptionRefused
 from storage.spec.schedulers import is_flow_class
 
+_KEPT = 64  # schedulers that were built and never used
+_UNUSED: OrderedDict[str, Any] = OrderedDict()
 _HALF = (torch.float16, torch.bfloat16)
 # Options that tell how to solve, not what the model is; a job says them by a scheduler's name or as its options.
 _SOLVING = frozenset(
@@ -99,13 +104,8 @@ def new_scheduler(pattern: Any, wanted: Mapping[str, Any] | None, seeds: Sequenc
     kind = getattr(diffusers, name, None)
     if kind is None:
         raise OptionRefused("scheduler", name, f"diffusers {diffusers.__version__} has none of that name; update it")
-    try:
-        if wanted is None:
-            scheduler = kind.from_config(dict(pattern.config))
-        else:
-            scheduler = kind.from_config(_model_facts(pattern.config, kind), **wanted["options"])
-    except (ValueError, TypeError, NotImplementedError, ImportError, AssertionError) as error:
-        raise OptionRefused("scheduler", name, f"cannot be built: {_first_line(error)}") from error
+    config = dict(pattern.config) if wanted is None else _model_facts(pattern.config, kind)
+    scheduler = _built(kind, config, {} if wanted is None else wanted["options"])
     if hasattr(scheduler, "noise_sampler_seed"):
         scheduler.noise_sampler_seed = list(seeds)  # it ignores generators; one path of noise per image
     return scheduler
@@ -165,18 +165,36 @@ def starting_noise(draws: Sequence[torch.Generator], *, shape: tuple[int, int, i
     return torch.cat([torch.randn((1, *shape), generator=draw) for draw in draws])
 
 
+def _built(kind: Any, config: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+    """A fresh scheduler: a copy of one that was never used, since some classes take a second to build."""
+    key = f"{kind.__name__} {sorted(config.items(), key=str)} {sorted(options.items(), key=str)}"
+    if key not in _UNUSED:
+        try:
+            _UNUSED[key] = kind.from_config(dict(config), **options)
+        except (ValueError, TypeError, NotImplementedError, ImportError, AssertionError) as error:
+            raise OptionRefused("scheduler", kind.__name__, f"cannot be built: {_first_line(error)}") from error
+        while len(_UNUSED) > _KEPT:
+            _UNUSED.popitem(last=False)
+    _UNUSED.move_to_end(key)
+    return copy.deepcopy(_UNUSED[key])
+
+
 def _model_facts(config: Mapping[str, Any], kind: Any) -> dict[str, Any]:
     """What a scheduler's config says of the model it was saved with, in the words of the class `kind`."""
     facts = {name: value for name, value in config.items() if name not in _SOLVING}
     # Where nothing is said, the classes that clip would clip latents, whose values pass 1.
-    facts = {"clip_sample": False, "shift": facts.get("flow_shift", 1.0), "flow_shift": facts.get("shift", 1.0), **facts}
+    facts = {
+        "clip_sample": False,
+        "shift": facts.get("flow_shift", 1.0),
+        "flow_shift": facts.get("shift", 1.0),
+        **facts,
+    }
     known = inspect.signature(kind.__init__).parameters
     return {name: value for name, value in facts.items() if name in known or name == "_use_default_values"}
 
 
 def _on_one_path(scheduler: Any, step: Callable[..., Any]) -> Callable[..., Any]:
     """A step of DPM++ SDE, whose path of noise is walked on the CPU in float32, like all noise."""
-
     from diffusers.schedulers.scheduling_dpmsolver_sde import BrownianTreeNoiseSampler  # needs torchsde
 
     @wraps(step)
@@ -187,7 +205,14 @@ def _on_one_path(scheduler: Any, step: Callable[..., Any]) -> Callable[..., Any]
             path = BrownianTreeNoiseSampler(
                 shape, sigmas[sigmas > 0].min().item(), sigmas.max().item(), scheduler.noise_sampler_seed
             )
-            scheduler.noise_sampler = lambda start, end: path(start.cpu(), end.cpu()).to(sample.device, sample.dtype)
+
+            def noise(start: Tensor, end: Tensor) -> Tensor:
+                with warnings.catch_warnings():  # it rounds the ends of the path, and warns of what it rounded
+                    warnings.simplefilter("ignore", UserWarning)
+                    walked: Tensor = path(start.cpu(), end.cpu())
+                return walked.to(sample.device, sample.dtype)
+
+            scheduler.noise_sampler = noise
         return step(model_output, timestep, sample, *args, **kwargs)
 
     return wrapped

@@ -30,7 +30,7 @@ def sample(  # noqa: PLR0913  # what a pipeline call is told, and no more
         steps: As the job says them.
         size: Height and width in pixels.
         eta: How much noise DDIM adds in a step; None: as the scheduler does.
-        on_step: Hears (pipeline, step, timestep, {"latents": ...}) after each step, and gives what it changed. May raise.
+        on_step: Hears (pipeline, step, timestep, {"latents": ...}) after each step, gives what it changed; may raise.
 
     Returns:
         (len(draws), channels, height, width) in [0, 1], in the dtype of the weights, on the device.
@@ -47,4 +47,5 @@ def sample(  # noqa: PLR0913  # what a pipeline call is told, and no more
         sample = scheduler.step(predicted, timestep, sample, **given).prev_sample.to(dtype)
         sample = on_step(pipe, step, timestep, {"latents": sample}).get("latents", sample)
     pipe.maybe_free_model_hooks()
-    return (sample / 2 + 0.5).clamp(0, 1)
+    pixels: Tensor = (sample / 2 + 0.5).clamp(0, 1)
+    return pixels

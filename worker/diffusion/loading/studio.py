@@ -100,7 +100,7 @@ class Studio:
         extra, key = {}, []
         for name in ("vae", "controlnet", "safety_checker"):
             if name in recipe:
-                extra[name] = self._component(recipe[name], plan, beside=resident.pipe)
+                extra[name] = self.component(recipe[name], plan, beside=resident.pipe)
                 key.append(f"{name}={recipe[name]}")
         if "safety_checker" in extra:
             side = extra["safety_checker"].config.vision_config.image_size
@@ -113,7 +113,8 @@ class Studio:
                 raise OptionRefused(name, None, f"{kind.__name__} has no place for one; take it out")
         return shell
 
-    def _component(self, digest: str, plan: Plan, *, beside: Any) -> Any:
+    def component(self, digest: str, plan: Plan, *, beside: Any) -> Any:
+        """A VAE, ControlNet or safety checker for a pipeline. Raises ModelUnusable."""
         found, dtype = self.found[digest], getattr(torch, plan.dtype)
         return self._parts.component(found.layout, source=found.source, dtype=dtype, beside=beside)
 
