@@ -32,12 +32,12 @@ class Fade:
 
 
 class Hush:
-    """One that wants the prompt's embeddings, and takes their unconditional half away after the first step."""
+    """One that wants the prompt's embeddings, and halves them after the first step."""
 
     tensor_inputs = ("latents", "prompt_embeds")
 
-    def __call__(self, pipe: Any, step: int, timestep: Any, tensors: Tensors) -> Tensors | None:
-        return {"prompt_embeds": tensors["prompt_embeds"] * 0.5} if step == 0 else None
+    def __call__(self, pipe: Any, step: int, timestep: Any, tensors: Tensors) -> Tensors:
+        return {"prompt_embeds": tensors["prompt_embeds"] * 0.5} if step == 0 else {}
 
 
 def with_callback(callback: Any, *inputs: str) -> Plain:
@@ -149,8 +149,9 @@ def _embeddings(
     hidden = torch.cat(columns, dim=1)
     for row, places in enumerate(weights):
         if places:
-            before = hidden[row].mean()
+            one = hidden[row : row + 1]  # a view
+            before = one.mean(dim=(1, 2), keepdim=True)
             for place, weight in places.items():
-                hidden[row, place] *= weight
-            hidden[row] *= before / hidden[row].mean()
+                one[0, place] *= weight
+            one *= before / one.mean(dim=(1, 2), keepdim=True)
     return hidden

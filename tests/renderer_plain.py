@@ -3,11 +3,13 @@
 Nothing here comes from the worker: this is what its pictures are held against.
 """
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import diffusers
+import numpy as np
 import torch
 from PIL import Image, ImageFilter, ImageOps
 from safetensors.torch import load_file
@@ -53,10 +55,13 @@ ARGUMENTS = (
 )  # fmt: skip
 OPTIONS = (
     "guidance_scale", "guidance_rescale", "true_cfg_scale", "eta", "strength", "clip_skip", "max_sequence_length",
-    "timesteps", "sigmas", "width", "height", "original_size", "target_size", "crops_coords_top_left",
-    "negative_original_size", "negative_target_size", "negative_crops_coords_top_left", "padding_mask_crop",
-    "controlnet_conditioning_scale", "control_guidance_start", "control_guidance_end",
+    "timesteps", "sigmas", "padding_mask_crop", "controlnet_conditioning_scale", "control_guidance_start",
+    "control_guidance_end",
 )  # fmt: skip
+PAIRS = (
+    "original_size", "target_size", "crops_coords_top_left", "negative_original_size", "negative_target_size",
+    "negative_crops_coords_top_left",
+)
 
 
 def plainly(models: Models, mode: str, rows: Sequence[Values]) -> list[Image.Image]:
@@ -95,6 +100,9 @@ def call(models: Models, pipe: Any, mode: str, rows: Sequence[Values]) -> dict[s
     first = rows[0]
     said: dict[str, Any] = {name: [row[name] for row in rows] for name in ARGUMENTS if first.get(name) is not None}
     said |= {name: first[name] for name in OPTIONS if name in first}
+    said |= {name: tuple(first[name]) for name in PAIRS if name in first}
+    known = inspect.signature(pipe.__call__).parameters  # some take the size of their first image
+    said |= {name: first[name] for name in ("width", "height") if name in known}
     if "guidance_scale" not in said and family_of(first["model"]) in GUIDANCE:
         said["guidance_scale"] = GUIDANCE[family_of(first["model"])]
     said["num_inference_steps"] = first.get("steps", 30)
@@ -104,15 +112,16 @@ def call(models: Models, pipe: Any, mode: str, rows: Sequence[Values]) -> dict[s
     if "mask" in first:
         said["mask_image"] = [_mask(row) for row in rows]
     if "depth_map" in first:
-        grey = [torch.tensor(list(photo(row["depth_map"]).convert("L").getdata())) for row in rows]
-        said["depth_map"] = torch.stack([one.view(tiny.SIDE, tiny.SIDE) / 255 for one in grey])
+        grey = [torch.tensor(np.array(photo(row["depth_map"]).convert("L"))) for row in rows]
+        said["depth_map"] = torch.stack(grey) / 255
     if "controlnet" in first:
         name = "image" if mode == TEXT_TO_IMAGE else "control_image"
         said[name] = [photo(row["control_image"]) for row in rows]
     if "ip_adapter" in first:
         # diffusers deals the embeddings of one picture out among the prompts; each shall have all of them.
-        wanted = pipe.prepare_ip_adapter_image_embeds(photo(first["ip_adapter_image"]), None, "cpu", 1, True)[0]
-        said["ip_adapter_image_embeds"] = [wanted.repeat_interleave(len(rows), dim=0)]
+        pictures = [photo(row["ip_adapter_image"]) for row in rows]
+        wanted = pipe.prepare_ip_adapter_image_embeds([pictures], None, "cpu", 1, True)[0]
+        said["ip_adapter_image_embeds"] = [wanted.reshape(2 * len(rows), 1, -1)]
     if "padding_mask_crop" in first:
         said["image"], said["mask_image"] = said["image"][0], said["mask_image"][0]
     return said
@@ -142,7 +151,7 @@ def refined(models: Models, mode: str, rows: Sequence[Values]) -> list[Image.Ima
     second: list[dict[str, Any]] = []
     for row in rows:
         theirs = {key: row[key] for key in ("prompt", "negative_prompt", "seed", "mask", "vae") if key in row}
-        theirs |= {key: first[key] for key in ("steps", "guidance_scale", "scheduler") if key in first}
+        theirs |= {key: first[key] for key in ("steps", "guidance_scale", "scheduler", "width", "height") if key in first}
         renamed = {key.removeprefix("refiner_"): value for key, value in row.items() if key.startswith("refiner_")}
         second.append({**theirs, **renamed, "model": row["refiner"]})
     kind = INPAINT if mode == INPAINT else IMAGE_TO_IMAGE

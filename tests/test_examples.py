@@ -39,11 +39,12 @@ LARGE: Final = {  # what stands in for models of gigabytes
     "plusholic/corgy_dog_LoRA?path=pytorch_lora_weights.safetensors": "lora_xl",
 }
 CHANGES: Final = {"steps": 6, "refiner_steps": 8, "width": 64, "height": 64}  # where the file says something else
+ENOUGH: Final = {"img2img-strength": 10, "refine-ensemble": 10}  # steps, so that every share of them is another number
 SHOWN: Final = {  # what each example is about
     "callback": {"callbacks"},
     "cfg-sweep": {"guidance_scale"},
     "depth": {"strength"},
-    "digits": {"prompt"},
+    "digits": {"prompt", "seed"},
     "dreambooth-lora": {"lora_scale"},
     "dynamic-cfg": {"dynamic_guidance", "cfg_cutoff"},
     "img2img-strength": {"strength"},
@@ -54,9 +55,9 @@ SHOWN: Final = {  # what each example is about
     "refine-ensemble": {"refiner", "refiner_start"},
     "scheduler-sheet": {"scheduler"},
     "scheduler-steps": {"steps"},
-    "sdxl": {"prompt"},
+    "sdxl": {"prompt", "seed"},
 }
-MOST: Final = 8  # images of one example
+MOST: Final = 6  # images of one example
 
 
 class Gallery:
@@ -70,7 +71,8 @@ class Gallery:
     def freeze(self, file: Path) -> Job:
         """The job of a file, on models and at sizes that a test can bear; its inputs in the store."""
         entries = {name: self._small(value) for name, value in yaml.safe_load(file.read_text()).items()}
-        entries |= {name: value for name, value in CHANGES.items() if name in entries}
+        changes = CHANGES | {"steps": ENOUGH.get(file.stem, CHANGES["steps"])}
+        entries |= {name: value for name, value in changes.items() if name in entries}
         spec = freeze(JobFile.model_validate(entries), base=EXAMPLES, name=file.stem, max_images=1000)
         for key, path in spec.files.items():
             self.bench.store.put(keys.input_key(key), Path(path).read_bytes())

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
 
-from renderer_bench import Bench, Models, rows
+from renderer_bench import Bench, Models, hash_of, rows
 from renderer_by_hand import Fade, Hush
 from renderer_cases import CASES, Case
 from storage.spec.canonical import digest
@@ -28,21 +27,21 @@ class Proof:
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
-        self._farm: dict[str, list[bytes]] = {}
-        self._plain: dict[str, list[bytes]] = {}
+        self._farm: dict[str, list[str]] = {}
+        self._plain: dict[str, list[str]] = {}
 
-    def farm(self, case: Case, values: Mapping[str, Any]) -> list[bytes]:
+    def farm(self, case: Case, values: Mapping[str, Any]) -> list[str]:
         key = _key(case, values)
         if key not in self._farm:
             self._farm[key] = self._bench.pixels(rows(values, case.batch), mode=case.mode)
         return self._farm[key]
 
     @torch.inference_mode()
-    def plain(self, case: Case, values: Mapping[str, Any]) -> list[bytes]:
+    def plain(self, case: Case, values: Mapping[str, Any]) -> list[str]:
         key = _key(case, values)
         if key not in self._plain:
             made = case.plain(self._bench.folder, case.mode, rows(values, case.batch))
-            self._plain[key] = [image.convert("RGB").tobytes() for image in made if isinstance(image, Image.Image)]
+            self._plain[key] = [hash_of(image) for image in made]
         return self._plain[key]
 
 

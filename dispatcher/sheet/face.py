@@ -71,7 +71,7 @@ class Face:
         for word in text.split():
             piece, used = "", 0.0
             for char in word:
-                if piece and used + self._advance(char) > width:
+                while piece and used + self._advance(char) > width:
                     joint = max(piece.rfind(mark) for mark in JOINTS) + 1 or len(piece)
                     pieces.append(piece[:joint])
                     piece = piece[joint:]

@@ -15,7 +15,7 @@ from torch import Tensor
 class Drift:
     """Moves one channel of the latents a little at every step: a tint, and a change of shape where it starts early."""
 
-    def __init__(self, *, channel: int = 0, amount: float = 1.0, start: float = 0.5) -> None:
+    def __init__(self, *, channel: int = 1, amount: float = 1.5, start: float = 0.5) -> None:
         """Say what moves.
 
         Args:

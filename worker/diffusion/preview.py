@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+MAX_SIDE: Final = 256  # pixels of a decoded preview
 _SAMPLES: Final = 4
 _SIDE: Final = 16  # latents
 _SEED: Final = 7
@@ -22,19 +23,16 @@ _SEED: Final = 7
 class LatentMap:
     """RGB in [0, 255] = latents x weights; the last row of the weights is the offset."""
 
-    weights: Tensor  # (channels + 1, 3), float32 on the CPU
+    weights: Tensor  # (channels + 1, 3), float32
 
-    def pictures(self, latents: Tensor) -> list[Image.Image]:
+    def frames(self, latents: Tensor) -> Tensor:
         """One small picture for each sample of (n, channels, height, width), one pixel a latent."""
-        flat = latents.detach().to("cpu", torch.float32).permute(0, 2, 3, 1)
-        colours = flat @ self.weights[:-1] + self.weights[-1]
-        frames = colours.nan_to_num(0).clamp(0, 255).round().to(torch.uint8).numpy()
-        return [Image.fromarray(frame) for frame in frames]
+        weights = self.weights.to(latents.device, non_blocking=True)
+        flat = latents.detach().to(torch.float32).permute(0, 2, 3, 1)
+        return _bytes(flat @ weights[:-1] + weights[-1])
 
 
-def pictures(
-    pipe: Any, map_of: Callable[[Any], LatentMap], latents: Tensor, *, size: tuple[int, int]
-) -> list[Image.Image]:
+def frames(pipe: Any, map_of: Callable[[Any], LatentMap], latents: Tensor, *, size: tuple[int, int]) -> Tensor:
     """What a pipeline's latents look like now.
 
     Args:
@@ -43,10 +41,29 @@ def pictures(
         latents: As the pipeline keeps them: (n, channels, height, width), with a time axis of one, or packed 2 x 2 into
             a row of tokens, as Flux and Qwen-Image do.
         size: Height and width of the finished picture in pixels.
+
+    Returns:
+        Bytes on the device, (n, height, width, 3): nothing has waited for the device yet.
     """
     if getattr(pipe, "vae", None) is None:
-        return [_as_colours(sample) for sample in latents]
-    return map_of(pipe.vae).pictures(_spread(pipe, latents, size)[:, : channels_of(pipe.vae)])
+        return _colours(latents)
+    return map_of(pipe.vae).frames(_spread(pipe, latents, size)[:, : channels_of(pipe.vae)])
+
+
+def decoded_frames(tiny: Any, pipe: Any, latents: Tensor, *, size: tuple[int, int]) -> Tensor:
+    """What a pipeline's latents look like to a tiny VAE (TAESD), which takes them as the denoiser sees them.
+
+    Returns:
+        As `frames`, at most MAX_SIDE pixels a side: those of a whole batch wait on the device.
+    """
+    pixels = tiny.decode(_spread(pipe, latents, size).to(tiny.dtype), return_dict=False)[0]
+    shrink = max(pixels.shape[-2:]) // MAX_SIDE
+    return _colours(torch.nn.functional.avg_pool2d(pixels, shrink) if shrink > 1 else pixels)
+
+
+def pictures(frames: Tensor) -> list[Image.Image]:
+    """Pictures of a batch's frames. Waits for the device."""
+    return [Image.fromarray(frame) for frame in frames.to("cpu").numpy()]
 
 
 def _spread(pipe: Any, latents: Tensor, size: tuple[int, int]) -> Tensor:
@@ -56,21 +73,18 @@ def _spread(pipe: Any, latents: Tensor, size: tuple[int, int]) -> Tensor:
     return latents[:, :, 0] if latents.ndim == 5 else latents
 
 
-def decoded_by(tiny: Any, pipe: Any, latents: Tensor, *, size: tuple[int, int]) -> list[Image.Image]:
-    """What a pipeline's latents look like to a tiny VAE (TAESD), which takes them as the denoiser sees them."""
-    pixels = tiny.decode(_spread(pipe, latents, size).to(tiny.dtype), return_dict=False)[0]
-    return [_as_colours(sample) for sample in pixels]
-
-
 def channels_of(vae: Any) -> int:
     """Channels of a VAE's latents."""
     return int(getattr(vae.config, "latent_channels", None) or vae.config.z_dim)
 
 
-def _as_colours(sample: Tensor) -> Image.Image:
-    pixels = sample.detach().to("cpu", torch.float32).nan_to_num(0).clamp(-1, 1).add(1).mul(127.5)
-    frame = pixels.permute(1, 2, 0).round().to(torch.uint8).numpy()
-    return (Image.fromarray(frame[:, :, 0]) if frame.shape[2] == 1 else Image.fromarray(frame)).convert("RGB")
+def _colours(pixels: Tensor) -> Tensor:
+    """Bytes of pixels in [-1, 1], (n, 1 or 3, height, width)."""
+    return _bytes((pixels.detach().to(torch.float32).expand(-1, 3, -1, -1).permute(0, 2, 3, 1) + 1) * 127.5)
+
+
+def _bytes(colours: Tensor) -> Tensor:
+    return colours.nan_to_num(0).clamp(0, 255).round().to(torch.uint8)
 
 
 @torch.inference_mode()

@@ -17,11 +17,11 @@ from storage.models.digests import Hashes
 from storage.models.layout import inspect
 from storage.models.local import LocalModels
 from storage.settings import Settings
-from storage.spec.fields import UNCONDITIONAL
+from storage.spec.fields import TEXT_TO_IMAGE, UNCONDITIONAL
 from storage.spec.plan import Plan
 from storage.spec.recipe import CHECKPOINT, SAFETY_CHECKER
 from storage.wire.messages import ModelEntry
-from worker.diffusion.calling.arguments import check, check_scheduler
+from worker.diffusion.calling.arguments import check, check_base, check_scheduler
 from worker.diffusion.calling.callbacks import make_callbacks
 from worker.diffusion.calling.decoding import NON_FINITE, to_picture
 from worker.diffusion.calling.drawing import Desk, Drawn, draw, for_base, for_refiner
@@ -30,7 +30,7 @@ from worker.diffusion.loading.adapters import Found
 from worker.diffusion.loading.families import default_guidance
 from worker.diffusion.loading.studio import Easel, Studio
 from worker.diffusion.memory import in_float32, small_vae, under
-from worker.diffusion.preview import decoded_by
+from worker.diffusion.preview import decoded_frames
 from worker.diffusion.prompts import excess, windows
 from worker.renderer import Device, Flaw, Images, Picture, Recipe, Watch
 
@@ -103,6 +103,7 @@ class DiffusionRenderer:
             return
         check(self._easel.base, for_base(recipe))
         if self._easel.refiner is not None:
+            check_base(self._easel.base, recipe)
             check(self._easel.refiner, for_refiner(recipe))
 
     def too_long(self, recipe: Recipe) -> str | None:
@@ -138,6 +139,7 @@ class DiffusionRenderer:
                 steps = Steps(watch, show=self._show(easel, recipes[0], plan, watch), slots=slots)
                 part = [recipes[slot] for slot in slots]
                 drawn = self._drawn(desk, part, steps, plan=plan, size=len(recipes))
+                steps.finish()
                 for place, slot in enumerate(slots):
                     results[slot] = _result(easel.base, recipes[slot], drawn, place)
         return results
@@ -145,27 +147,31 @@ class DiffusionRenderer:
     def _show(self, easel: Easel, recipe: Recipe, plan: Plan, watch: Watch) -> Preview:
         """How previews are drawn: by the tiny VAE that the job names, else by a linear map."""
         if watch.previewer is None:
+            vae = getattr(easel.base, "vae", None)
+            if watch.preview_every and vae is not None:
+                easel.resident.latent_map(vae)  # fitted now: during a call, what the VAE decodes is taken for pictures
             return easel.preview(recipe)
         tiny = self._studio.component(watch.previewer, plan, beside=easel.base)
-        return lambda latents: decoded_by(tiny, easel.base, latents, size=(recipe["height"], recipe["width"]))
+        return lambda latents: decoded_frames(tiny, easel.base, latents, size=(recipe["height"], recipe["width"]))
 
     def _drawn(self, desk: Desk, part: Sequence[Recipe], steps: Steps, *, plan: Plan, size: int) -> Drawn:
         """Some images of a batch in a call of the batch's shape; once more in float32 where values overflow."""
-        whole = [*part, *[part[-1]] * (size - len(part))] if "padding_mask_crop" not in part[0] else part
+        whole = part if _is_alone(part[0]) else [*part, *[part[-1]] * (size - len(part))]
         drawn = draw(desk, whole, steps)
         if all(drawn.finite) or plan.dtype == "float32" or plan.offload != "none":
             return drawn
+        steps.start_over()
         with in_float32([pipe for pipe in (desk.base, desk.refiner) if pipe is not None]):
-            return draw(desk, whole, steps)
+            return drawn.mended_by(draw(desk, whole, steps))
 
 
 def _calls(pipe: Any, recipes: Sequence[Recipe]) -> Iterator[list[int]]:
     """Which images go through one call together: by places in the batch.
 
     Usually all. Prompts of another number of windows make embeddings of another length, and would be padded by their
-    company; a picture whose crop is repainted has a crop of its own.
+    company.
     """
-    if "padding_mask_crop" in recipes[0]:
+    if _is_alone(recipes[0]):
         yield from ([slot] for slot in range(len(recipes)))
         return
     if recipes[0].get("long_prompts") != "chunk":
@@ -174,6 +180,17 @@ def _calls(pipe: Any, recipes: Sequence[Recipe]) -> Iterator[list[int]]:
     counts = [windows(recipe, pipe) for recipe in recipes]
     for _, group in groupby(sorted(range(len(recipes)), key=counts.__getitem__), key=counts.__getitem__):
         yield list(group)
+
+
+def _is_alone(recipe: Recipe) -> bool:
+    """Whether each image needs a call of its own.
+
+    A picture whose crop is repainted has its own crop. And diffusers 0.42 gives the sizes to be steered away from to
+    every other row of a batch of text-to-image, whichever half that row is of (`add_time_ids.repeat`).
+    """
+    if recipe["mode"] == TEXT_TO_IMAGE:
+        return "negative_original_size" in recipe
+    return "padding_mask_crop" in recipe
 
 
 def _result(pipe: Any, recipe: Recipe, drawn: Drawn, place: int) -> Picture | Flaw:

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from diffusers.utils import is_invisible_watermark_available
 from PIL import Image
 
 from storage.errors import OptionRefused
-from storage.spec.fields import DEPTH, INPAINT
+from storage.spec.fields import DEPTH, INPAINT, TEXT_TO_IMAGE
 from worker.diffusion.calling.sampling import misfit, new_scheduler, rehearse, takes
 from worker.diffusion.pictures import EmptyMask, Resize, fit, fit_depth, fit_mask
 from worker.diffusion.prompts import encode, needs_encoding, refusal
@@ -21,7 +22,7 @@ Images = Callable[[str], Image.Image]  # an input image by its hash
 _SAME_NAME: Final = (
     "guidance_rescale", "true_cfg_scale", "eta", "strength", "clip_skip", "max_sequence_length", "timesteps", "sigmas",
     "padding_mask_crop", "controlnet_conditioning_scale", "control_guidance_start", "control_guidance_end",
-    "guidance_scale",
+    "guidance_scale", "aesthetic_score", "negative_aesthetic_score",
 )  # fmt: skip
 _PAIRS: Final = (
     "original_size", "target_size", "crops_coords_top_left", "negative_original_size", "negative_target_size",
@@ -91,6 +92,7 @@ def check(pipe: Any, recipe: Recipe) -> None:
         if name in recipe and name not in known:
             raise _refused(name, recipe, pipe)
     _check_guidance(pipe, recipe)
+    _check_xl(pipe, recipe)
     _check_channels(pipe, recipe)
     check_scheduler(pipe, recipe)
     problem = refusal(pipe, recipe)
@@ -104,6 +106,10 @@ def _check_guidance(pipe: Any, recipe: Recipe) -> None:
     for name in _UNGUIDED:
         if name in recipe and not hasattr(type(pipe), "do_classifier_free_guidance"):
             raise OptionRefused(name, recipe[name], f"guidance is built into {type(pipe).__name__}'s weights")
+    config = getattr(getattr(pipe, "transformer", None), "config", {})
+    asked = recipe.get("guidance_scale")
+    if config.get("guidance_embeds") is False and asked not in (None, known["guidance_scale"].default):
+        raise OptionRefused("guidance_scale", asked, f"these weights of {type(pipe).__name__} do not read it; take it out")
     if "true_cfg_scale" not in known:
         return
     scale, negative = recipe.get("true_cfg_scale", known["true_cfg_scale"].default), "negative_prompt" in recipe
@@ -113,6 +119,40 @@ def _check_guidance(pipe: Any, recipe: Recipe) -> None:
     if "true_cfg_scale" in recipe and scale > 1 and not negative:
         reason = f"does nothing on {type(pipe).__name__} without negative_prompt; give both"
         raise OptionRefused("true_cfg_scale", scale, reason)
+
+
+def _check_xl(pipe: Any, recipe: Recipe) -> None:
+    """What SDXL's pipelines know and would not use."""
+    for name in ("aesthetic_score", "negative_aesthetic_score"):
+        if name in recipe and not pipe.config.get("requires_aesthetics_score"):
+            raise OptionRefused(name, recipe[name], "these weights read no score; a refiner does")
+    sizes = [name for name in _PAIRS if name.startswith("negative_")]
+    if recipe["mode"] == TEXT_TO_IMAGE and any(name in recipe for name in sizes):
+        for name in ("negative_original_size", "negative_target_size"):
+            if name not in recipe:
+                given = next(each for each in sizes if each in recipe)
+                raise OptionRefused(given, recipe[given], f"does nothing without {name}; give both")
+    if recipe.get("watermark") and not hasattr(pipe, "watermark"):
+        raise _refused("watermark", recipe, pipe)
+    if recipe.get("watermark") and not is_invisible_watermark_available():
+        raise OptionRefused("watermark", True, "needs the package invisible-watermark on this worker; install it there")
+
+
+def check_base(pipe: Any, recipe: Recipe) -> None:
+    """Refuse a base that a refiner cannot go on from.
+
+    Raises:
+        OptionRefused: With the key.
+    """
+    name = type(pipe).__name__
+    if "XL" not in name:
+        raise OptionRefused("refiner", None, f"goes on from SDXL's latents, not from those of {name}; take it out")
+    if "refiner_start" in recipe and "denoising_end" not in inspect.signature(type(pipe).__call__).parameters:
+        reason = f"{name} cannot stop half-way; give refiner_strength instead"
+        raise OptionRefused("refiner_start", recipe["refiner_start"], reason)
+    if "padding_mask_crop" in recipe:
+        reason = "ends in a pasted picture, which no refiner goes on from; take one of them out"
+        raise OptionRefused("padding_mask_crop", recipe["padding_mask_crop"], reason)
 
 
 def check_scheduler(pipe: Any, recipe: Recipe) -> None:

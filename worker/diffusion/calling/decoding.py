@@ -31,8 +31,11 @@ def guarded(vae: Any) -> Iterator[list[bool]]:
     def decode(latents: Tensor, *args: Any, **kwargs: Any) -> Any:
         made = plain(latents, *args, **kwargs)
         good = _finite(_tensor(made))
-        if not all(good) and vae.dtype != torch.float32 and bool(torch.isfinite(latents).all()):
-            made = _in_float32(vae, plain, latents, args, kwargs)
+        if not all(good) and vae.dtype != torch.float32:
+            again = _tensor(_in_float32(vae, plain, latents, args, kwargs))
+            keep = torch.tensor(good, device=again.device).view(-1, *[1] * (again.ndim - 1))
+            # Only what overflowed: the others must not change because of their company.
+            _tensor(made).copy_(torch.where(keep, _tensor(made), again.to(_tensor(made).dtype)))
             good = _finite(_tensor(made))
         finite.extend(good)
         return made

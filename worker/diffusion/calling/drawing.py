@@ -16,6 +16,7 @@ from worker.diffusion.calling.guidance import Guidance
 from worker.diffusion.calling.sampling import generators, new_scheduler, seat
 from worker.diffusion.calling.steps import Steps
 from worker.diffusion.calling.unconditional import sample
+from worker.diffusion.loading.adapters import without_loras
 from worker.renderer import Recipe
 
 _BASE_ONLY: Final = (
@@ -34,6 +35,15 @@ class Drawn:
     samples: Sequence[Sample]
     finite: list[bool]
     nsfw: list[bool]
+
+    def mended_by(self, other: "Drawn") -> "Drawn":
+        """The same batch, with `other`'s word on what is not finite here. The rest keeps every bit."""
+        pick = [self if good else other for good in self.finite]
+        return Drawn(
+            [each.samples[place] for place, each in enumerate(pick)],
+            [each.finite[place] for place, each in enumerate(pick)],
+            [each.nsfw[place] for place, each in enumerate(pick)],
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,11 +104,12 @@ def _refined(desk: Desk, recipes: Sequence[Recipe], steps: Steps, draws: list[to
     latents = pipe(**said, **split, generator=draws, output_type="latent", **hook).images
     theirs = [for_refiner(recipe) for recipe in recipes]
     pipe = _fresh(desk.refiner, theirs[0], theirs, draws)
-    said, guidance = _said(desk, pipe, theirs)
-    said["image"] = latents
-    if "refiner_start" in first:
-        said["denoising_start"] = first["refiner_start"]
-    return _decoded(pipe, said, draws, steps.hook(guidance, desk.callbacks()))
+    with without_loras(pipe):
+        said, guidance = _said(desk, pipe, theirs)
+        said["image"] = latents
+        if "refiner_start" in first:
+            said["denoising_start"] = first["refiner_start"]
+        return _decoded(pipe, said, draws, steps.hook(guidance, desk.callbacks()))
 
 
 def _decoded(pipe: Any, said: dict[str, Any], draws: list[torch.Generator], hook: dict[str, Any]) -> Drawn:

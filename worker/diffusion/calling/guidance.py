@@ -21,6 +21,7 @@ _CUTTABLE: Final = frozenset(
     | {"StableDiffusionControlNetImg2ImgPipeline", "StableDiffusionXLControlNetPipeline"}
     | {"StableDiffusionXLControlNetImg2ImgPipeline"}
 )
+_ASKS_EACH_STEP: Final = "ZImage"  # puts the halves together at each step, and calls 0 what others call 1
 
 
 class Guidance:
@@ -32,12 +33,16 @@ class Guidance:
         self._cutoff: Mapping[str, Any] | None = recipe.get("cfg_cutoff")
         self._adapter_end: float | None = recipe.get("ip_adapter_cutoff")
         self._is_cut = False
+        if self._adapter_end == 0:
+            pipe.set_ip_adapter_scale(0.0)  # nothing is heard of a call before its first step is done
         # An IP-Adapter's embeddings stay doubled inside the pipeline, too.
         self._halves = type(pipe).__name__ in _CUTTABLE and "ip_adapter" not in recipe
         self.inputs = self._doubled(pipe) if self._cutoff is not None and self._halves else []
 
     def first_scale(self, given: float | None) -> float | None:
         """The scale that the call begins with."""
+        if self._cutoff is not None and _is_past(self._cutoff, step=0, ratio=0.0):
+            return 0.0
         if not self._pieces:
             return given
         scale = self._pieces[0][1] if self._pieces[0][0] == 0 or given is None else given
@@ -72,7 +77,7 @@ class Guidance:
         if not pipe.do_classifier_free_guidance:
             return {}
         if not self._halves:
-            pipe._guidance_scale = _JUST_ABOVE_ONE
+            pipe._guidance_scale = 0.0 if type(pipe).__name__.startswith(_ASKS_EACH_STEP) else _JUST_ABOVE_ONE
             return {}
         pipe._guidance_scale = 0.0
         return {name: tensors[name].chunk(2)[1] for name in self.inputs if tensors.get(name) is not None}

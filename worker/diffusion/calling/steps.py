@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from PIL import Image
 from torch import Tensor
 
 from worker.diffusion.calling.callbacks import Callback, wanted_tensors
 from worker.diffusion.calling.guidance import Guidance
+from worker.diffusion.preview import pictures
 from worker.renderer import Watch
 
-Preview = Callable[[Tensor], list[Image.Image]]
+Preview = Callable[[Tensor], Tensor]  # latents into bytes on the device, (n, height, width, 3)
 LATENTS: Final = "latents"
 
 
@@ -24,6 +24,7 @@ class Steps:
         self._slots = slots
         self._before = 0  # steps of the calls that are done
         self._done = 0
+        self._frames: list[Tensor] = []
 
     def hook(self, guidance: Guidance | None, callbacks: Sequence[Callback]) -> dict[str, Any]:
         """The arguments of a pipeline call that make it come here after every step."""
@@ -43,10 +44,21 @@ class Steps:
             "callback_on_step_end_tensor_inputs": list(dict.fromkeys([LATENTS, *extra])),
         }
 
+    def start_over(self) -> None:
+        """Forget what was drawn so far."""
+        self._before = self._done = 0
+        self._frames.clear()
+
+    def finish(self) -> None:
+        """Hand the previews over. Not before the call has ended: bringing them off the device would wait for it."""
+        for frames in self._frames:
+            for slot, picture in zip(self._slots, pictures(frames), strict=False):
+                self._watch.preview(slot, picture)
+        self._frames.clear()
+
     def _tell(self, done: int, steps: int, latents: Tensor) -> None:
         self._done = done
         every, so_far = self._watch.preview_every, self._before + done
         if every and so_far % every == 0:
-            for slot, picture in zip(self._slots, self._show(latents), strict=False):
-                self._watch.preview(slot, picture)
+            self._frames.append(self._show(latents))
         self._watch.step(so_far, self._before + steps)

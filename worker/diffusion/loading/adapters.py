@@ -4,7 +4,9 @@ They change components that other pipelines share. So one set is on at a time, t
 before anything else is rendered.
 """
 
-from collections.abc import Mapping
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,12 +32,22 @@ class Found:
         return next(path for name, path in self.layout.files.items() if name.endswith(".safetensors"))
 
 
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """A text encoder with its tokenizer, and the tokens that it had of its own."""
+
+    tokenizer: Any
+    encoder: Any
+    tokens: frozenset[str]
+
+
 class Adapters:
     """What is on now, and on which pipeline."""
 
     def __init__(self) -> None:
         self._pipe: Any = None
         self._key = ""
+        self._readers: list[_Reader] = []  # that may have new tokens
 
     def put_on(self, pipe: Any, recipe: Recipe, *, found: Mapping[str, Found]) -> None:
         """Bring a pipeline to the adapters of a recipe, and everything else back to none.
@@ -63,9 +75,12 @@ class Adapters:
         pipe, self._pipe, self._key = self._pipe, None, ""
         if pipe is None:
             return
-        for undo in ("unload_lora_weights", "unload_textual_inversion"):
-            if hasattr(pipe, undo):
-                getattr(pipe, undo)()
+        if hasattr(pipe, "unload_lora_weights"):
+            pipe.unload_lora_weights()
+        for reader in self._readers:
+            if added := _extra_tokens(reader.tokenizer) - reader.tokens:
+                pipe.unload_textual_inversion(sorted(added), tokenizer=reader.tokenizer, text_encoder=reader.encoder)
+        self._readers = []
         if getattr(getattr(pipe, "unet", None), "encoder_hid_proj", None) is not None:
             pipe.unload_ip_adapter()
 
@@ -80,6 +95,7 @@ class Adapters:
                 raise OptionRefused(name, None, f"{type(pipe).__name__} takes none")
         try:
             self._load_loras(pipe, wanted.get("loras", []), found)
+            self._readers = _readers_of(pipe) if "embeddings" in wanted else []
             for entry in wanted.get("embeddings", []):
                 _load_embedding(pipe, found[entry["model"]], entry["token"])
             if "ip_adapter" in wanted:
@@ -92,12 +108,37 @@ class Adapters:
         names = [f"adapter_{place}" for place in range(len(entries))]
         for name, entry in zip(names, entries, strict=True):
             model = found[entry["model"]]
-            try:
-                pipe.load_lora_weights(str(model.weights.parent), weight_name=model.weights.name, adapter_name=name)
-            except (ValueError, KeyError, RuntimeError, TypeError) as error:
-                raise ModelUnusable(model.source, f"does not fit {type(pipe).__name__}: {_line(error)}") from error
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # more than one is meant
+                try:
+                    pipe.load_lora_weights(str(model.weights.parent), weight_name=model.weights.name, adapter_name=name)
+                except (ValueError, KeyError, RuntimeError, TypeError) as error:
+                    raise ModelUnusable(model.source, f"does not fit {type(pipe).__name__}: {_line(error)}") from error
         if names:
             pipe.set_adapters(names, [entry["scale"] for entry in entries])
+
+
+@contextlib.contextmanager
+def without_loras(pipe: Any) -> Iterator[None]:
+    """Let the LoRAs rest that were put on parts which a pipeline shares with the one that they were meant for."""
+    dressed = [part for part in pipe.components.values() if getattr(part, "_hf_peft_config_loaded", False)]
+    try:
+        for part in dressed:
+            part.disable_adapters()
+        yield
+    finally:
+        for part in dressed:
+            part.enable_adapters()
+
+
+def _readers_of(pipe: Any) -> list[_Reader]:
+    pairs = [(getattr(pipe, f"tokenizer{end}", None), getattr(pipe, f"text_encoder{end}", None)) for end in ("", "_2")]
+    there = [(tokenizer, encoder) for tokenizer, encoder in pairs if tokenizer is not None and encoder is not None]
+    return [_Reader(tokenizer, encoder, _extra_tokens(tokenizer)) for tokenizer, encoder in there]
+
+
+def _extra_tokens(tokenizer: Any) -> frozenset[str]:
+    return frozenset(token.content for token in tokenizer.added_tokens_decoder.values())
 
 
 def _load_embedding(pipe: Any, model: Found, token: str) -> None:

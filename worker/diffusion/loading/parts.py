@@ -65,7 +65,7 @@ class Parts:
         Raises:
             ModelUnusable: It cannot be loaded.
         """
-        is_file = FILE in layout.files
+        is_file = FILE in layout.files and "config.json" not in layout.files  # transformers calls its weights so too
         key = (self._hashes.digest_of(layout.files), f"{dtype} beside {type(beside).__name__ if is_file else 'any'}")
         found = self._shared.get(key)
         if found is None:
@@ -117,7 +117,7 @@ def _absent(kind: Any, folder: Path) -> dict[str, None]:
     """Parts that a model was saved without, such as SD 3's third text encoder: diffusers wants to hear of each."""
     index = json.loads((folder / INDEX).read_text())
     needed = [name for name, each in inspect.signature(kind.__init__).parameters.items() if each.default is each.empty]
-    return {name: None for name in needed if name != "self" and name not in index}
+    return {name: None for name in needed if name != "self" and index.get(name) in (None, [None, None])}
 
 
 def _root(layout: Layout) -> Path:

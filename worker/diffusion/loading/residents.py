@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -34,7 +35,7 @@ class Resident:
     pipe: Any  # as the checkpoint was saved
     dtype: torch.dtype
     _pipes: OrderedDict[tuple[Any, ...], Any] = field(default_factory=OrderedDict)
-    _maps: dict[int, LatentMap] = field(default_factory=dict)
+    _maps: WeakKeyDictionary[Any, LatentMap] = field(default_factory=WeakKeyDictionary)
 
     def shell(self, kind: Any, extra: Mapping[str, Any], *, key: tuple[str, ...]) -> Any:
         """A pipeline of class `kind` around the components.
@@ -54,9 +55,9 @@ class Resident:
 
     def latent_map(self, vae: Any) -> LatentMap:
         """From latents to colours, fitted to a VAE at its first use."""
-        if id(vae) not in self._maps:
-            self._maps[id(vae)] = fit(vae)
-        return self._maps[id(vae)]
+        if vae not in self._maps:
+            self._maps[vae] = fit(vae)
+        return self._maps[vae]
 
 
 class Residents:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 from transformers import CLIPImageProcessor
 
@@ -18,7 +17,7 @@ from worker.diffusion.loading.families import pipeline_class
 from worker.diffusion.loading.parts import Parts
 from worker.diffusion.loading.residents import Key, Resident, Residents
 from worker.diffusion.memory import placement, prepare
-from worker.diffusion.preview import pictures
+from worker.diffusion.preview import frames
 from worker.renderer import Recipe
 
 
@@ -35,9 +34,9 @@ class Easel:
         """One or two."""
         return [self.base] if self.refiner is None else [self.base, self.refiner]
 
-    def preview(self, recipe: Recipe) -> Callable[[Tensor], list[Image.Image]]:
-        """What turns latents of this batch into small pictures."""
-        return lambda latents: pictures(
+    def preview(self, recipe: Recipe) -> Callable[[Tensor], Tensor]:
+        """What turns latents of this batch into the bytes of small pictures."""
+        return lambda latents: frames(
             self.base, self.resident.latent_map, latents, size=(recipe["height"], recipe["width"])
         )
 
@@ -75,7 +74,7 @@ class Studio:
             second = self._residents.get(
                 _key(recipe["refiner"], plan), lambda: self._load(recipe["refiner"], plan), spare=key
             )
-            refiner = self._refiner(second, recipe)
+            refiner = self._refiner(second, recipe, plan)
         easel = Easel(base, refiner, resident)
         self.put_on(easel, recipe)
         return easel
@@ -118,13 +117,16 @@ class Studio:
         found, dtype = self.found[digest], getattr(torch, plan.dtype)
         return self._parts.component(found.layout, source=found.source, dtype=dtype, beside=beside)
 
-    def _refiner(self, resident: Resident, recipe: Recipe) -> Any:
+    def _refiner(self, resident: Resident, recipe: Recipe, plan: Plan) -> Any:
         family = self.found[recipe["refiner"]].layout.family
         mode = INPAINT if recipe["mode"] == INPAINT else "image-to-image"
         kind = pipeline_class(family, mode)
         if "XL" not in kind.__name__:
             raise OptionRefused("refiner", None, f"a {family} is no SDXL refiner")
-        return resident.shell(kind, {}, key=())
+        if "vae" not in recipe:
+            return resident.shell(kind, {}, key=())
+        vae = self.component(recipe["vae"], plan, beside=resident.pipe)  # the refiner decodes
+        return resident.shell(kind, {"vae": vae}, key=(f"vae={recipe['vae']}",))
 
 
 def _key(digest: str, plan: Plan) -> Key:
