@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+import torch
 from PIL import Image
 
 import tiny
@@ -99,11 +101,16 @@ class Bench:
         self._models = models
         self._home = home
         self._photos: dict[str, Image.Image] = {}
+        self._more: dict[str, Path] = {}
+
+    def add(self, name: str, path: Path) -> None:
+        """A model of a test's own."""
+        self._more[name] = path
 
     def folder(self, name: str) -> Path:
         """Where a model lies."""
         if name != CHECKED:
-            return self._models(name)
+            return self._more.get(name) or self._models(name)
         folder = self._home / name
         if not folder.exists():
             shutil.copytree(self._models("sd"), folder)
@@ -148,6 +155,16 @@ class Bench:
         return None if value is None else check_value(name, value, path=name)
 
 
+def installed(patch: pytest.MonkeyPatch, site: Path) -> None:
+    """Install the tests' callbacks as an operator would: a distribution with entry points."""
+    info = site / "toy_callbacks-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-callbacks\nVersion: 1.0\n")
+    names = [f"{name} = renderer_by_hand:{name.capitalize()}" for name in ("fade", "hush", "flood")]
+    (info / "entry_points.txt").write_text("\n".join(["[seedfarm.callbacks]", *names, ""]))
+    patch.syspath_prepend(site)
+
+
 def pixels_of(made: Picture | Flaw) -> str:
     """The hash of a good picture's pixels."""
     assert isinstance(made, Picture), made
@@ -157,3 +174,44 @@ def pixels_of(made: Picture | Flaw) -> str:
 def hash_of(image: Image.Image) -> str:
     """Of size and pixels; tests compare hashes, since a difference of pixels is nothing to read."""
     return f"{image.size} {hashlib.sha256(image.convert('RGB').tobytes()).hexdigest()[:16]}"
+
+
+def job(**given: Any) -> dict[str, Any]:
+    """A job of one batch; images differ in seed and prompt."""
+    usual = {"model": "sd", "prompt": Each("a red fox", "a blue owl"), "seed": Each(1, 2), "steps": 3}
+    return {**usual, "width": tiny.SIDE, "height": tiny.SIDE, **given}
+
+
+def pipes_of(bench: Bench) -> list[Any]:
+    easel = bench.renderer._easel
+    assert easel is not None
+    return list(easel.pipes)
+
+
+def state_of(bench: Bench) -> dict[str, Any]:
+    """Every weight of the pipelines that are set up, and the words of their tokenizers."""
+    state: dict[str, Any] = {}
+    for place, pipe in enumerate(pipes_of(bench)):
+        for name, part in pipe.components.items():
+            if isinstance(part, torch.nn.Module):
+                state |= {f"{place}.{name}.{key}": tensor.clone() for key, tensor in part.state_dict().items()}
+            elif hasattr(part, "get_vocab"):
+                state[f"{place}.{name}"] = part.get_vocab()
+    return state
+
+
+def same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return set(one) == set(other) and all(
+        value.dtype == other[key].dtype and torch.equal(value, other[key]) if isinstance(value, torch.Tensor)
+        else value == other[key] for key, value in one.items()
+    )  # fmt: skip
+
+
+def dtypes_of(parts: Mapping[int, torch.nn.Module]) -> dict[tuple[int, str], torch.dtype]:
+    """Of every weight of a checkpoint; a LoRA's come and go."""
+    named = ((key, name, each) for key, part in parts.items() for name, each in part.named_parameters())
+    return {(key, name.replace(".base_layer", "")): each.dtype for key, name, each in named if "lora_" not in name}
+
+
+def reasons(made: list[Picture | Flaw]) -> list[str]:
+    return [one.reason if isinstance(one, Flaw) else "picture" for one in made]

@@ -1,5 +1,6 @@
 """What diffusers has no argument for, written with what it has: callbacks, and embeddings made by hand."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from renderer_plain import Models, Plain, Values, call, load
 
 Tensors = dict[str, Tensor]
 WINDOW = 75  # tokens between the two marks
+_WEIGHED = re.compile(r"\((\w+):([0-9.]+)\)")
 
 
 class Fade:
@@ -38,6 +40,18 @@ class Hush:
 
     def __call__(self, pipe: Any, step: int, timestep: Any, tensors: Tensors) -> Tensors:
         return {"prompt_embeds": tensors["prompt_embeds"] * 0.5} if step == 0 else {}
+
+
+class Flood:
+    """One that multiplies the latents of the last image after the last step."""
+
+    def __init__(self, factor: float) -> None:
+        self._factor = factor
+
+    def __call__(self, pipe: Any, step: int, timestep: Any, tensors: Tensors) -> Tensors:
+        latents = tensors["latents"].clone()
+        latents[-1] *= self._factor if step == pipe.num_timesteps - 1 else 1.0
+        return {"latents": latents}
 
 
 def with_callback(callback: Any, *inputs: str) -> Plain:
@@ -125,14 +139,13 @@ def _windows(pipe: Any, text: str) -> int:
 
 def _words(text: str) -> str:
     """A prompt in which at most one word is weighed, as in "a (red:1.5) fox", without its weight."""
-    return text if "(" not in text else f"{text.split('(')[0]}{text.split('(')[1].split(':')[0]}{text.split(')')[1]}"
+    return _WEIGHED.sub(r"\1", text)
 
 
 def _weights(text: str) -> dict[int, float]:
     """Place of the weighed word among the tokens, the start mark being 0: every word of the tiny models is one."""
-    if "(" not in text:
-        return {}
-    return {1 + len(text.split("(")[0].split()): float(text.split(":")[1].split(")")[0])}
+    found = _WEIGHED.search(text)
+    return {} if found is None else {1 + len(text[: found.start()].split()): float(found[2])}
 
 
 def _embeddings(
@@ -148,10 +161,6 @@ def _embeddings(
         columns.append(pipe.text_encoder.final_layer_norm(layers[-1 - skip]))
     hidden = torch.cat(columns, dim=1)
     for row, places in enumerate(weights):
-        if places:
-            one = hidden[row : row + 1]  # a view
-            before = one.mean(dim=(1, 2), keepdim=True)
-            for place, weight in places.items():
-                one[0, place] *= weight
-            one *= before / one.mean(dim=(1, 2), keepdim=True)
+        for place, weight in places.items():
+            hidden[row, place] *= weight  # the mean of an untrained encoder is nought: there is none to restore
     return hidden

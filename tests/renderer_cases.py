@@ -47,7 +47,7 @@ class Case:
     def name(self) -> str:
         """For the test's id."""
         parts = [f"{self.key}={_short(self.change)}", self.model, self.mode]
-        return " ".join([*parts, *(key for key in ("controlnet", "refiner_start", "refiner_strength") if key in self.given)])
+        return " ".join([*parts, *(f"with {key}" for key in self.given if key in _TOLD)])
 
 
 _NEEDED: Mapping[str, Mapping[str, Any]] = {
@@ -57,15 +57,18 @@ _NEEDED: Mapping[str, Mapping[str, Any]] = {
     DEPTH: {"init_image": Each("one", "two"), "strength": 0.5},
     UNCONDITIONAL: {"prompt": None},
 }
+_TOLD = {"controlnet", "ip_adapter", "refiner_start", "refiner_strength"}
 _OTHERS = Each("a cat", "a red dog")
 _LONG = Each("a red fox " * 28, "a blue owl " * 28)
 _CONTROL = {"control_image": Each("one", "two")}
 _IP = {"ip_adapter": "ip_adapter", "ip_adapter_image": "one"}
+_TWICE = {"true_cfg_scale": 4.0, "negative_prompt": "a"}
 _START = {"refiner": "refiner", "refiner_start": 0.5, "steps": 4}
 _AGAIN = {"refiner": "refiner", "refiner_strength": 0.7}
 _EULER = "euler"
 _OWN = "a callback by hand; diffusers has none for more than one image a call"
 _AWAY = {"negative_original_size": [32, 32], "negative_target_size": [32, 32]}
+_TWO = "two calls, the second with the latents of the first"
 _MIXED = "one call an image: in a batch, diffusers' text-to-image gives the sizes to the wrong rows"
 _FLOWS = ("sd3", "flux", "qwen", "z_image")
 
@@ -76,7 +79,10 @@ def _modes() -> list[Case]:
         Case(key="prompt", model=model, change=_OTHERS)
         for model in ("sd", "sd_v", "sdxl", "sd3", "sd3_without_t5", "flux", "flux_schnell", "qwen", "z_image")
     ]
-    cases += [Case(key="prompt", model=model, change=_OTHERS, mode=I2I) for model in ("sd", "sd_v", "sdxl", "refiner", *_FLOWS)]
+    cases += [
+        Case(key="prompt", model=model, change=_OTHERS, mode=I2I)
+        for model in ("sd", "sd_v", "sdxl", "refiner", *_FLOWS)
+    ]
     cases += [
         Case(key="prompt", model=model, change=_OTHERS, mode=INPAINT)
         for model in ("sd", "sd_inpaint", "sdxl", "sdxl_inpaint", "flux", "qwen", "z_image")
@@ -95,8 +101,8 @@ def _words() -> list[Case]:
         Case(key="prompt_3", model="sd3", change=_OTHERS),
         *[Case(key="negative_prompt", model=model, change=_OTHERS) for model in ("sd", "sdxl", "sd3", "z_image")],
         Case(key="negative_prompt", model="sdxl", change="", note="to SDXL, none and an empty one are two things"),
-        Case(key="negative_prompt", model="flux", change=_OTHERS, given={"true_cfg_scale": 4.0, "negative_prompt": "a"}),
-        Case(key="negative_prompt", model="qwen", change=_OTHERS, given={"true_cfg_scale": 4.0, "negative_prompt": "a"}),
+        Case(key="negative_prompt", model="flux", change=_OTHERS, given=_TWICE),
+        Case(key="negative_prompt", model="qwen", change=_OTHERS, given=_TWICE),
         Case(key="negative_prompt_2", model="sdxl", change=_OTHERS, given={"negative_prompt": "a"}),
         Case(key="negative_prompt_2", model="sd3", change=_OTHERS, given={"negative_prompt": "a"}),
         Case(key="negative_prompt_3", model="sd3", change=_OTHERS, given={"negative_prompt": "a"}),
@@ -109,15 +115,14 @@ def _words() -> list[Case]:
         *[Case(key="max_sequence_length", model=model, change=8, given={"prompt": _LONG, "long_prompts": "truncate"})
           for model in ("qwen", "z_image")],
         Case(key="long_prompts", model="sd", change="chunk", given={"prompt": _LONG, "long_prompts": "truncate"},
-             plain=_either(plainly, embedded, "long_prompts", "chunk"), note="embeddings by hand, window beside window"),
+             plain=_either(plainly, embedded, "long_prompts", "chunk"), note="embeddings by hand, window by window"),
         Case(key="weighting", model="sd", change="a1111", given={"prompt": Each("a (red:1.5) fox", "a blue (owl:0.5)")},
-             plain=_either(plainly, embedded, "weighting", "a1111"), note="embeddings by hand, brought back to their mean"),
+             plain=_either(plainly, embedded, "weighting", "a1111"), note="embeddings by hand, each times its weight"),
     ]  # fmt: skip
 
 
 def _numbers() -> list[Case]:
     guided = ("sd", "sdxl", "sd3", "flux", "z_image")
-    twice = {"true_cfg_scale": 4.0, "negative_prompt": "a cat"}
     return [
         Case(key="seed", model="sd", change=Each(3, 4)),
         *[Case(key="steps", model=model, change=4) for model in ("sd", "sdxl", *_FLOWS)],
@@ -125,13 +130,14 @@ def _numbers() -> list[Case]:
         *[Case(key="guidance_scale", model=model, change=2.0) for model in guided],
         Case(key="guidance_scale", model="sd", change=1.0, note="1 is none"),
         *[Case(key="guidance_rescale", model=model, change=0.7) for model in ("sd", "sdxl")],
-        *[Case(key="true_cfg_scale", model=model, change=2.0, given=twice) for model in ("flux", "qwen")],
+        *[Case(key="true_cfg_scale", model=model, change=2.0, given=_TWICE) for model in ("flux", "qwen")],
         *[Case(key="strength", model=model, change=1.0, mode=I2I) for model in ("sd", "sdxl", *_FLOWS)],
         Case(key="strength", model="sd", change=0.7, mode=INPAINT),
         Case(key="strength", model="sd_depth", change=1.0, mode=DEPTH),
         Case(key="eta", model="sd", change=0.5, given={"scheduler": "ddim"}),
         Case(key="eta", model="sd", change=0.9, given={"scheduler": "tcd"}),
-        Case(key="eta", model="ddpm", change=0.5, given={"scheduler": "ddim"}, mode=UNCONDITIONAL, plain=unconditionally),
+        Case(key="eta", model="ddpm", change=0.5, given={"scheduler": "ddim"}, mode=UNCONDITIONAL,
+             plain=unconditionally),
         *[Case(key=key, model=model, change=48) for key in ("width", "height") for model in ("sd", "sdxl", *_FLOWS)],
         Case(key="timesteps", model="sdxl", change=[900, 600, 300, 50], given={"scheduler": _EULER}),
         Case(key="sigmas", model="sdxl", change=[14.0, 5.0, 1.0], given={"scheduler": _EULER}),
@@ -142,7 +148,7 @@ def _numbers() -> list[Case]:
         *[Case(key=key, model="sdxl", change=value, given=_AWAY, plain=one_by_one, note=_MIXED) for key, value in (
             ("negative_original_size", [64, 48]), ("negative_target_size", [64, 48]),
             ("negative_crops_coords_top_left", [8, 4]))],
-        *[Case(key=key, model="sdxl", change=[64, 48], mode=I2I)
+        *[Case(key=key, model="sdxl", change=[900, 8], mode=I2I, given={"strength": 1.0})
           for key in ("negative_original_size", "negative_target_size", "negative_crops_coords_top_left")],
         *[Case(key="scheduler", model=model, change=name)
           for model in ("sd", "sd_v") for name in ("euler_a", "heun", "dpmpp_2m_sde")],
@@ -156,7 +162,8 @@ def _numbers() -> list[Case]:
 
 def _pictures() -> list[Case]:
     return [
-        *[Case(key="init_image", model=model, change=Each("three", "four"), mode=I2I) for model in ("sd", "sdxl", *_FLOWS)],
+        *[Case(key="init_image", model=model, change=Each("three", "four"), mode=I2I)
+          for model in ("sd", "sdxl", *_FLOWS)],
         Case(key="mask", model="sd", change="corner", mode=INPAINT),
         Case(key="mask", model="sdxl_inpaint", change="corner", mode=INPAINT),
         *[Case(key="mask_invert", model=model, change=True, mode=INPAINT) for model in ("sd", "sdxl_inpaint")],
@@ -194,7 +201,10 @@ def _parts() -> list[Case]:
     for model, net in (("sd", "controlnet"), ("sdxl", "controlnet_xl")):
         given = {**_CONTROL, "controlnet": net}
         cases += [
-            *[Case(key="controlnet", model=model, change=net, given=_CONTROL, mode=mode) for mode in (T2I, I2I, INPAINT)],
+            *[
+                Case(key="controlnet", model=model, change=net, given=_CONTROL, mode=mode)
+                for mode in (T2I, I2I, INPAINT)
+            ],
             Case(key="control_image", model=model, change=Each("three", "four"), given=given),
             Case(key="controlnet_conditioning_scale", model=model, change=0.5, given=given),
             Case(key="control_guidance_start", model=model, change=0.4, given=given),
@@ -205,7 +215,8 @@ def _parts() -> list[Case]:
 
 def _refiner() -> list[Case]:
     cases = [
-        Case(key="refiner", model="sdxl", change="refiner", given=given, mode=mode, plain=_either(plainly, refined, "refiner", "refiner"))
+        Case(key="refiner", model="sdxl", change="refiner", given=given, mode=mode, note=_TWO,
+             plain=_either(plainly, refined, "refiner", "refiner"))
         for given in ({"refiner_start": 0.5, "steps": 4}, {"refiner_strength": 0.7})
         for mode in (T2I, I2I, INPAINT)
     ]  # fmt: skip
@@ -223,7 +234,7 @@ def _refiner() -> list[Case]:
         ("negative_prompt", "a cat", _START),
         ("vae", "vae", _AGAIN),
     ):
-        cases.append(Case(key=key, model="sdxl", change=value, given=given, plain=refined))  # noqa: PERF401
+        cases.append(Case(key=key, model="sdxl", change=value, given=given, plain=refined, note=_TWO))
     return cases
 
 
@@ -232,21 +243,23 @@ def _steps() -> list[Case]:
     net = {**_CONTROL, "controlnet": "controlnet_xl"}
     fade = _either(plainly, with_callback(Fade(0.5)), "callbacks", [{"name": "fade", "options": {"factor": 0.5}}])
     hush = _either(plainly, with_callback(Hush(), "prompt_embeds"), "callbacks", "hush")
+    theirs = _when("cfg_cutoff", diffusers_cutoff)
     return [
-        *[Case(key="cfg_cutoff", model=model, change=cutoff, batch=1, plain=_when("cfg_cutoff", diffusers_cutoff), note=one)
+        *[Case(key="cfg_cutoff", model=model, change=cutoff, batch=1, plain=theirs, note=one)
           for model in ("sd", "sdxl", "sd3") for cutoff in ({"ratio": 0.3}, {"step": 1})],
-        Case(key="cfg_cutoff", model="sdxl", change={"step": 1}, given=net, batch=1,
-             plain=_when("cfg_cutoff", diffusers_cutoff), note=one),
-        Case(key="cfg_cutoff", model="sd", change={"step": 2}, given=_IP, note="a callback by hand that sets a scale of 1",
-             plain=_when("cfg_cutoff", scales(7.5, 7.5, 1.0 + 1e-9))),
-        Case(key="cfg_cutoff", model="sd", change={"step": 2}, plain=_when("cfg_cutoff", half_cutoff("prompt_embeds")), note=_OWN),
+        Case(key="cfg_cutoff", model="sdxl", change={"step": 1}, given=net, batch=1, plain=theirs, note=one),
+        Case(key="cfg_cutoff", model="sd", change={"step": 2}, given=_IP,
+             note="a callback by hand that sets a scale of 1", plain=_when("cfg_cutoff", scales(7.5, 7.5, 1.0 + 1e-9))),
+        Case(key="cfg_cutoff", model="sd", change={"step": 2}, note=_OWN,
+             plain=_when("cfg_cutoff", half_cutoff("prompt_embeds"))),
         Case(key="cfg_cutoff", model="sd_inpaint", change={"step": 2}, mode=INPAINT, note=_OWN,
              plain=_when("cfg_cutoff", half_cutoff("prompt_embeds", "mask", "masked_image_latents"))),
         Case(key="cfg_cutoff", model="sdxl", change={"ratio": 0.5}, given={"steps": 4}, note=_OWN,
              plain=_when("cfg_cutoff", half_cutoff("prompt_embeds", "add_text_embeds", "add_time_ids"))),
         Case(key="cfg_cutoff", model="sd3", change={"step": 2}, note=_OWN,
              plain=_when("cfg_cutoff", half_cutoff("prompt_embeds", "pooled_prompt_embeds"))),
-        Case(key="cfg_cutoff", model="z_image", change={"step": 2}, plain=_when("cfg_cutoff", half_cutoff()), note=_OWN),
+        Case(key="cfg_cutoff", model="z_image", change={"step": 2}, note=_OWN,
+             plain=_when("cfg_cutoff", half_cutoff())),
         *[Case(key="dynamic_guidance", model=model, change=[[0.0, 6.0], [0.5, 2.0]], note="a callback by hand",
                plain=_when("dynamic_guidance", scales(6.0, 6.0, 2.0))) for model in ("sd", "sdxl", "sd3", "z_image")],
         Case(key="dynamic_guidance", model="sd", change=[[0.6, 2.0]], note="a callback by hand",

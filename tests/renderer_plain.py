@@ -3,8 +3,11 @@
 Nothing here comes from the worker: this is what its pictures are held against.
 """
 
+import copy
 import inspect
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from safetensors.torch import load_file
 from transformers import CLIPImageProcessor
 
 import tiny
-from renderer_bench import photo
+from renderer_bench import CHECKED, photo
 from storage.spec.fields import DEPTH, IMAGE_TO_IMAGE, INPAINT, TEXT_TO_IMAGE
 
 Models = Callable[[str], Path]
@@ -59,7 +62,11 @@ OPTIONS = (
     "control_guidance_end",
 )  # fmt: skip
 PAIRS = (
-    "original_size", "target_size", "crops_coords_top_left", "negative_original_size", "negative_target_size",
+    "original_size",
+    "target_size",
+    "crops_coords_top_left",
+    "negative_original_size",
+    "negative_target_size",
     "negative_crops_coords_top_left",
 )
 
@@ -88,7 +95,11 @@ def load(models: Models, mode: str, values: Values) -> Any:
         parts["controlnet"] = diffusers.ControlNetModel.from_pretrained(models(values["controlnet"]))
     if values.get("safety_checker") == "flag":
         parts |= _checker(models(values["model"]) / "safety_checker")
-    pipe = _loaded(kind, models(values["model"]), parts)
+    dressed = {"loras", "embeddings", "ip_adapter"} & set(values) or values["model"] == CHECKED
+    folder = models(values["model"])
+    # Copied or new: nothing that a case puts on is there in the next.
+    pipe = _loaded(kind, folder, parts) if dressed or parts else copy.copy(_loaded_once(kind, folder))
+    pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
     if "scheduler" in values:
         pipe.scheduler = scheduler_of(values["scheduler"], pipe)
     _dress(pipe, models, values)
@@ -151,7 +162,9 @@ def refined(models: Models, mode: str, rows: Sequence[Values]) -> list[Image.Ima
     second: list[dict[str, Any]] = []
     for row in rows:
         theirs = {key: row[key] for key in ("prompt", "negative_prompt", "seed", "mask", "vae") if key in row}
-        theirs |= {key: first[key] for key in ("steps", "guidance_scale", "scheduler", "width", "height") if key in first}
+        theirs |= {
+            key: first[key] for key in ("steps", "guidance_scale", "scheduler", "width", "height") if key in first
+        }
         renamed = {key.removeprefix("refiner_"): value for key, value in row.items() if key.startswith("refiner_")}
         second.append({**theirs, **renamed, "model": row["refiner"]})
     kind = INPAINT if mode == INPAINT else IMAGE_TO_IMAGE
@@ -173,13 +186,18 @@ def scheduler_of(value: str | Mapping[str, Any], pipe: Any) -> Any:
 
 def family_of(model: str) -> str:
     """The first part of a tiny model's name tells: sd_v and sd_inpaint are "sd"."""
-    return model if model in {"z_image", "refiner"} else model.split("_")[0]
+    return model if model in {"z_image", "refiner"} else model.partition("_")[0]
 
 
 def _loaded(kind: Any, folder: Path, parts: Mapping[str, Any]) -> Any:
     pipe = kind.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, **parts)
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+@cache
+def _loaded_once(kind: Any, folder: Path) -> Any:
+    return _loaded(kind, folder, {})
 
 
 def _checker(folder: Path) -> dict[str, Any]:
@@ -193,7 +211,9 @@ def _dress(pipe: Any, models: Models, values: Values) -> None:
     entries = [{"scale": 1.0} | entry for entry in values.get("loras", [])]
     for place, entry in enumerate(entries):
         file = models(entry["model"])
-        pipe.load_lora_weights(str(file.parent), weight_name=file.name, adapter_name=f"lora{place}")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Already found a `peft_config`")
+            pipe.load_lora_weights(str(file.parent), weight_name=file.name, adapter_name=f"lora{place}")
     if entries:
         scales = [entry["scale"] * values.get("lora_scale", 1.0) for entry in entries]
         pipe.set_adapters([f"lora{place}" for place in range(len(entries))], scales)

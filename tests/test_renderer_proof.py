@@ -2,15 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from renderer_bench import Bench, Models, hash_of, rows
-from renderer_by_hand import Fade, Hush
+from renderer_bench import Bench, Models, hash_of, installed, rows
 from renderer_cases import CASES, Case
+from renderer_table import PAGE, written
 from storage.spec.canonical import digest
 from storage.spec.fields import FIELDS
 
@@ -80,11 +79,7 @@ def test_every_case_has_a_name_of_its_own() -> None:
     assert [name for name, count in Counter(case.name for case in CASES).items() if count > 1] == []
 
 
-def installed(patch: pytest.MonkeyPatch, site: Path) -> None:
-    """Install the tests' callbacks as an operator would: a distribution with entry points."""
-    info = site / "toy_callbacks-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-callbacks\nVersion: 1.0\n")
-    lines = [f"{kind.__name__.lower()} = {kind.__module__}:{kind.__name__}" for kind in (Fade, Hush)]
-    (info / "entry_points.txt").write_text("\n".join(["[seedfarm.callbacks]", *lines, ""]))
-    patch.syspath_prepend(site)
+def test_the_page_of_the_renderer_is_up_to_date() -> None:
+    page = PAGE.read_text()
+
+    assert written(page) == page, "run `python -m renderer_table` in tests/"

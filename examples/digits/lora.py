@@ -108,7 +108,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of weights, data and noise")
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--rank", type=int, default=6, help="of the factors")
-    parser.add_argument("--steps", type=int, default=500, help="of training")
+    parser.add_argument("--steps", type=int, default=1100, help="of training")
     parser.add_argument("--batch", type=int, default=64, help="latents per step")
     parser.add_argument("--rate", type=float, default=4e-3, help="of learning, at its peak")
     parser.add_argument("--pool", type=int, default=6000, help="badges drawn")

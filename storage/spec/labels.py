@@ -48,7 +48,7 @@ def label(key: str, value: Any, *, inputs: Mapping[str, Any]) -> Short:
     if key in IMAGE_KEYS and value is not None:
         return str(inputs.get(value, {}).get("name", value))
     if isinstance(value, dict):
-        return "+".join(f"{name}={part}" for name, part in value.items())
+        return _plain(value)
     if isinstance(value, list):
         return ",".join(_part(part) for part in value) or "none"
     short: Short = value
@@ -58,9 +58,12 @@ def label(key: str, value: Any, *, inputs: Mapping[str, Any]) -> Short:
 def _part(part: Any) -> str:
     if isinstance(part, dict):
         first, *rest = part.values()
-        return ":".join(
-            [str(first).rstrip("/").rpartition("/")[2], *(f"{one}" for one in rest if one not in ({}, 1.0))]
-        )
+        short = str(first).rstrip("/").rpartition("/")[2]
+        return ":".join([short, *(_plain(one) for one in rest if one not in ({}, 1.0))])
     if isinstance(part, list):
         return ":".join(f"{one:g}" for one in part)
     return str(part)
+
+
+def _plain(value: Any) -> str:
+    return "+".join(f"{name}={one}" for name, one in value.items()) if isinstance(value, dict) else str(value)

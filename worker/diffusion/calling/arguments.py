@@ -109,7 +109,9 @@ def _check_guidance(pipe: Any, recipe: Recipe) -> None:
     config = getattr(getattr(pipe, "transformer", None), "config", {})
     asked = recipe.get("guidance_scale")
     if config.get("guidance_embeds") is False and asked not in (None, known["guidance_scale"].default):
-        raise OptionRefused("guidance_scale", asked, f"these weights of {type(pipe).__name__} do not read it; take it out")
+        raise OptionRefused(
+            "guidance_scale", asked, f"these weights of {type(pipe).__name__} do not read it; take it out"
+        )
     if "true_cfg_scale" not in known:
         return
     scale, negative = recipe.get("true_cfg_scale", known["true_cfg_scale"].default), "negative_prompt" in recipe

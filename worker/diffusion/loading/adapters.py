@@ -48,6 +48,8 @@ class Adapters:
         self._pipe: Any = None
         self._key = ""
         self._readers: list[_Reader] = []  # that may have new tokens
+        self._has_eyes = False  # an IP-Adapter is on, or half on
+        self._extractor: Any = None  # that the pipeline had before
 
     def put_on(self, pipe: Any, recipe: Recipe, *, found: Mapping[str, Found]) -> None:
         """Bring a pipeline to the adapters of a recipe, and everything else back to none.
@@ -62,11 +64,14 @@ class Adapters:
             ModelUnusable: An adapter does not fit.
         """
         wanted = {name: recipe[name] for name in ("loras", "embeddings", "ip_adapter") if name in recipe}
-        key = digest(wanted) if wanted else ""
+        scales = [entry["scale"] for entry in recipe.get("loras", [])]
+        key = digest({**wanted, "loras": [entry["model"] for entry in recipe.get("loras", [])]}) if wanted else ""
         if key != self._key or (key and pipe is not self._pipe):
             self.take_off()
             self._pipe, self._key = pipe, key  # before: a failure half-way is taken off too
             self._load(pipe, wanted, found)
+        if scales:
+            pipe.set_adapters([_name(place) for place in range(len(scales))], scales)
         if "ip_adapter" in recipe:
             pipe.set_ip_adapter_scale(recipe.get("ip_adapter_scale", 1.0))
 
@@ -81,8 +86,10 @@ class Adapters:
             if added := _extra_tokens(reader.tokenizer) - reader.tokens:
                 pipe.unload_textual_inversion(sorted(added), tokenizer=reader.tokenizer, text_encoder=reader.encoder)
         self._readers = []
-        if getattr(getattr(pipe, "unet", None), "encoder_hid_proj", None) is not None:
+        if self._has_eyes:
             pipe.unload_ip_adapter()
+            pipe.register_modules(feature_extractor=self._extractor)  # it leaves the one that it brought
+        self._has_eyes, self._extractor = False, None
 
     def _load(self, pipe: Any, wanted: Mapping[str, Any], found: Mapping[str, Found]) -> None:
         loaders = {
@@ -99,23 +106,27 @@ class Adapters:
             for entry in wanted.get("embeddings", []):
                 _load_embedding(pipe, found[entry["model"]], entry["token"])
             if "ip_adapter" in wanted:
+                self._has_eyes, self._extractor = True, getattr(pipe, "feature_extractor", None)
                 _load_ip_adapter(pipe, found[wanted["ip_adapter"]])
         except Exception:
             self.take_off()
             raise
 
     def _load_loras(self, pipe: Any, entries: list[dict[str, Any]], found: Mapping[str, Found]) -> None:
-        names = [f"adapter_{place}" for place in range(len(entries))]
-        for name, entry in zip(names, entries, strict=True):
-            model = found[entry["model"]]
+        for place, entry in enumerate(entries):
+            name, model = _name(place), found[entry["model"]]
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # more than one is meant
+                warnings.filterwarnings("ignore", message="Adapter .* was active")  # of one that does not fit
                 try:
                     pipe.load_lora_weights(str(model.weights.parent), weight_name=model.weights.name, adapter_name=name)
                 except (ValueError, KeyError, RuntimeError, TypeError) as error:
                     raise ModelUnusable(model.source, f"does not fit {type(pipe).__name__}: {_line(error)}") from error
-        if names:
-            pipe.set_adapters(names, [entry["scale"] for entry in entries])
+
+
+def _name(place: int) -> str:
+    """What peft knows the LoRA by that stands at a place of the recipe's list."""
+    return f"adapter_{place}"
 
 
 @contextlib.contextmanager

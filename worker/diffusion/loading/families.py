@@ -5,7 +5,8 @@ below: depth, which has one class, and unconditional models, which we loop over 
 """
 
 import inspect
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import diffusers
@@ -24,6 +25,7 @@ _TABLES: Final[Mapping[str, Mapping[str, Any]]] = {
     INPAINT: AUTO_INPAINT_PIPELINES_MAPPING,
 }
 _DEPTH_CLASS: Final = "StableDiffusionDepth2ImgPipeline"
+_CONTROL_SIZES: Final = ("block_out_channels", "cross_attention_dim", "addition_embed_type")
 UNCONDITIONAL_CLASSES: Final = frozenset({"DDPMPipeline", "DDIMPipeline"})
 
 
@@ -69,6 +71,31 @@ def default_guidance(family: str) -> float | None:
     kind = AUTO_TEXT2IMAGE_PIPELINES_MAPPING.get(name) if name else getattr(diffusers, family, None)
     said = inspect.signature(kind.__call__).parameters.get("guidance_scale") if kind is not None else None
     return float(said.default) if said is not None and isinstance(said.default, int | float) else None
+
+
+def misfit(name: str, part: Any, pipe: Any, *, kind: Any) -> str | None:
+    """Why a part does not belong into a pipeline; None if it does.
+
+    Args:
+        name: "vae", "controlnet" or "safety_checker".
+        part: Loaded.
+        pipe: Of the checkpoint.
+        kind: Class of the pipeline that would draw.
+    """
+    if name == "controlnet":
+        takes = re.findall(r"\w+", str(inspect.signature(kind.__init__).parameters[name].annotation))
+        unet = getattr(pipe, "unet", None)
+        if type(part).__name__ not in takes or (unet is not None and _apart(part, unet, _CONTROL_SIZES)):
+            return f"this {type(part).__name__} does not fit the model; take one that was trained beside such a model"
+    elif name == "vae" and _apart(part, pipe.vae, ("latent_channels", "z_dim")):
+        return f"the latents of this {type(part).__name__} are not the model's; take a VAE of the same family"
+    return None
+
+
+def _apart(one: Any, other: Any, sizes: Sequence[str]) -> bool:
+    """Whether two configurations differ in one of some sizes."""
+    pairs = [(one.config.get(size), other.config.get(size)) for size in sizes]
+    return any((list(a) if isinstance(a, tuple) else a) != (list(b) if isinstance(b, tuple) else b) for a, b in pairs)
 
 
 def _able(family: str) -> str:

@@ -13,7 +13,7 @@ from storage.models.digests import Hashes
 from storage.spec.fields import INPAINT
 from storage.spec.plan import Plan
 from worker.diffusion.loading.adapters import Adapters, Found
-from worker.diffusion.loading.families import pipeline_class
+from worker.diffusion.loading.families import misfit, pipeline_class
 from worker.diffusion.loading.parts import Parts
 from worker.diffusion.loading.residents import Key, Resident, Residents
 from worker.diffusion.memory import placement, prepare
@@ -65,7 +65,8 @@ class Studio:
         """
         kind = self._class(recipe)  # first: what cannot be drawn is not worth loading
         key = _key(recipe["model"], plan)
-        if key not in self._residents:
+        needed = [key] if "refiner" not in recipe else [key, _key(recipe["refiner"], plan)]
+        if any(each not in self._residents for each in needed):
             self._adapters.take_off()  # what leaves must not keep a dressed part alive
         resident = self._residents.get(key, lambda: self._load(recipe["model"], plan))
         base = self._shell(kind, resident, recipe, plan)
@@ -100,6 +101,9 @@ class Studio:
         for name in ("vae", "controlnet", "safety_checker"):
             if name in recipe:
                 extra[name] = self.component(recipe[name], plan, beside=resident.pipe)
+                problem = misfit(name, extra[name], resident.pipe, kind=kind)
+                if problem is not None:
+                    raise OptionRefused(name, None, problem)
                 key.append(f"{name}={recipe[name]}")
         if "safety_checker" in extra:
             side = extra["safety_checker"].config.vision_config.image_size

@@ -63,6 +63,9 @@ def _foreign(pipe: Any, recipe: Recipe) -> tuple[str, str] | None:
     for key, value, instead in (("weighting", "a1111", "none"), ("long_prompts", "chunk", "truncate or refuse")):
         if recipe.get(key) == value:
             return key, f"{value} is for Stable Diffusion 1, 2 and XL, not for {name}; use {instead}"
+    clips = [int(reader.encoder.config.num_hidden_layers) - 1 for reader in readers(pipe) if reader.is_clip]
+    if clips and recipe.get("clip_skip", 0) > min(clips):
+        return "clip_skip", f"this model's text encoders let at most {min(clips)} layers be skipped"
     return None
 
 
