@@ -149,7 +149,7 @@ def _numbers() -> list[Case]:
             ("negative_original_size", [64, 48]), ("negative_target_size", [64, 48]),
             ("negative_crops_coords_top_left", [8, 4]))],
         *[Case(key=key, model="sdxl", change=[900, 8], mode=I2I, given={"strength": 1.0})
-          for key in ("negative_original_size", "negative_target_size", "negative_crops_coords_top_left")],
+          for key in ("negative_original_size", "negative_target_size")],
         *[Case(key="scheduler", model=model, change=name)
           for model in ("sd", "sd_v") for name in ("euler_a", "heun", "dpmpp_2m_sde")],
         Case(key="scheduler", model="sd", change={"name": "dpmpp_2m", "use_karras_sigmas": True},

@@ -66,6 +66,8 @@ REFUSED = [(model, T2I, given, key) for key, given, models in UNKNOWN for model 
     ("qwen", INPAINT, {**MASK, "mask_blur": 2, "guidance_scale": 4.0}, "guidance_scale"),
     ("sdxl", T2I, {"negative_original_size": [64, 64]}, "negative_original_size"),
     ("sdxl", T2I, {"negative_crops_coords_top_left": [1, 1]}, "negative_crops_coords_top_left"),
+    ("sdxl", I2I, {**IMAGE, "negative_crops_coords_top_left": [1, 1]}, "negative_crops_coords_top_left"),
+    ("refiner", I2I, {**IMAGE, "target_size": [64, 64]}, "target_size"),
     ("sdxl", T2I, {"refiner": "sdxl", "refiner_start": 0.5, "aesthetic_score": 9.0}, "aesthetic_score"),
     ("sdxl", I2I, {**IMAGE, "control_image": "one", "controlnet": "controlnet_xl", "refiner": "refiner",
                    "refiner_start": 0.5}, "refiner_start"),

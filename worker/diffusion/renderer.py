@@ -21,7 +21,7 @@ from storage.spec.fields import TEXT_TO_IMAGE, UNCONDITIONAL
 from storage.spec.plan import Plan
 from storage.spec.recipe import CHECKPOINT, SAFETY_CHECKER
 from storage.wire.messages import ModelEntry
-from worker.diffusion.calling.arguments import check, check_base, check_scheduler
+from worker.diffusion.calling.arguments import check, check_base, check_scheduler, check_sizes
 from worker.diffusion.calling.callbacks import make_callbacks
 from worker.diffusion.calling.decoding import NON_FINITE, to_picture
 from worker.diffusion.calling.drawing import Desk, Drawn, draw, for_base, for_refiner
@@ -102,6 +102,7 @@ class DiffusionRenderer:
             check_scheduler(self._easel.base, recipe)
             return
         check(self._easel.base, for_base(recipe))
+        check_sizes(self._easel.base, recipe)
         if self._easel.refiner is not None:
             check_base(self._easel.base, recipe)
             check(self._easel.refiner, for_refiner(recipe))

@@ -128,16 +128,28 @@ def _check_xl(pipe: Any, recipe: Recipe) -> None:
     for name in ("aesthetic_score", "negative_aesthetic_score"):
         if name in recipe and not pipe.config.get("requires_aesthetics_score"):
             raise OptionRefused(name, recipe[name], "these weights read no score; a refiner does")
-    sizes = [name for name in _PAIRS if name.startswith("negative_")]
-    if recipe["mode"] == TEXT_TO_IMAGE and any(name in recipe for name in sizes):
-        for name in ("negative_original_size", "negative_target_size"):
-            if name not in recipe:
-                given = next(each for each in sizes if each in recipe)
-                raise OptionRefused(given, recipe[given], f"does nothing without {name}; give both")
     if recipe.get("watermark") and not hasattr(pipe, "watermark"):
         raise _refused("watermark", recipe, pipe)
     if recipe.get("watermark") and not is_invisible_watermark_available():
         raise OptionRefused("watermark", True, "needs the package invisible-watermark on this worker; install it there")
+
+
+def check_sizes(pipe: Any, recipe: Recipe) -> None:
+    """Refuse pretended sizes that SDXL's pipelines take and do not read (diffusers 0.42).
+
+    Raises:
+        OptionRefused: With the key.
+    """
+    away = [name for name in _PAIRS if name.startswith("negative_") and name in recipe]
+    if recipe["mode"] == TEXT_TO_IMAGE:
+        for name in ("negative_original_size", "negative_target_size"):
+            if away and name not in recipe:
+                raise OptionRefused(away[0], recipe[away[0]], f"does nothing without {name}; give both")
+        return
+    scored = bool(pipe.config.get("requires_aesthetics_score"))
+    for name in ("target_size", "negative_target_size") if scored else ("negative_crops_coords_top_left",):
+        if name in recipe:
+            raise OptionRefused(name, recipe[name], f"{type(pipe).__name__} does not read it with these weights")
 
 
 def check_base(pipe: Any, recipe: Recipe) -> None:
