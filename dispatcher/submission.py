@@ -54,12 +54,16 @@ def submit(  # noqa: PLR0913  # what a job is made of, and an ear for how far it
         if known is not None:
             return Submission(known, is_new=False)
     store_inputs(spec.inputs, spec.files, store=store, say=say)
-    job, job_id = Job(spec), new_id()
-    SpecStore(store).save(job_id, spec)
-    row = NewJob(
-        id=job_id, name=spec.name, user=settings.user, source=source, spec_hash=spec_hash, positions=job.positions,
-        images=job.images, created_at=time.time(),
-    )  # fmt: skip
+    row = _new_job(spec, spec_hash, user=settings.user, source=source)
+    SpecStore(store).save(row.id, spec)
     with database.write() as connection:
         jobs.add(connection, row)
-        return Submission(jobs.get(connection, job_id), is_new=True)
+        return Submission(jobs.get(connection, row.id), is_new=True)
+
+
+def _new_job(spec: Spec, spec_hash: str, *, user: str, source: str) -> NewJob:
+    job = Job(spec)
+    return NewJob(
+        id=new_id(), name=spec.name, user=user, source=source, spec_hash=spec_hash, positions=job.positions,
+        images=job.images, created_at=time.time(),
+    )  # fmt: skip

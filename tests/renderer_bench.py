@@ -15,7 +15,7 @@ from PIL import Image
 
 import tiny
 from storage.settings import Settings
-from storage.spec.fields import FIELDS, IMAGE_KEYS, TEXT_TO_IMAGE, check_value
+from storage.spec.fields import FIELDS, IMAGE_KEYS, IMAGE_TO_IMAGE, TEXT_TO_IMAGE, check_value
 from storage.spec.plan import Plan
 from storage.spec.recipe import ModelFacts, model_key, models_of, recipe_of
 from worker.diffusion import DiffusionRenderer
@@ -26,6 +26,19 @@ Values = Mapping[str, Any]
 PLAN = Plan(device_type="cpu", dtype="float32", batch=2, threads=1, tf32=False)
 HALF = PLAN.model_copy(update={"dtype": "float16"})
 CHECKED = "sd_checked"  # Stable Diffusion with a safety checker that finds everything
+MARKS = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:diffusers"),
+    pytest.mark.filterwarnings("ignore:In CPU autocast:UserWarning"),
+    pytest.mark.filterwarnings("ignore:`upcast_vae` is deprecated:FutureWarning"),  # diffusers calls it itself
+]
+T2I, I2I = TEXT_TO_IMAGE, IMAGE_TO_IMAGE
+LONG = "a red fox " * 30
+CONTROL = {"controlnet": "controlnet", "control_image": "one"}
+IP = {"ip_adapter": "ip_adapter", "ip_adapter_image": "one"}
+TOY = {"embeddings": [{"model": "embedding", "token": tiny.TOKEN}], "prompt": f"a {tiny.TOKEN}"}
+TOY_XL = {"embeddings": [{"model": "embedding_xl", "token": tiny.TOKEN}], "prompt": f"a {tiny.TOKEN}", "model": "sdxl"}
+LORA = {"loras": [{"model": "lora", "scale": 0.7}]}
+REFINER = {"model": "sdxl", "refiner": "refiner"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,18 @@ from safetensors.torch import load_file, save_file
 import tiny
 from renderer_bench import (
     CHECKED,
+    CONTROL,
     HALF,
+    I2I,
+    IP,
+    LONG,
+    LORA,
+    MARKS,
     PLAN,
+    REFINER,
+    T2I,
+    TOY,
+    TOY_XL,
     Bench,
     Each,
     Models,
@@ -29,22 +39,10 @@ from renderer_bench import (
     state_of,
 )
 from storage.errors import ModelUnusable, OptionRefused
-from storage.spec.fields import IMAGE_TO_IMAGE, INPAINT, TEXT_TO_IMAGE
+from storage.spec.fields import INPAINT
 from worker.renderer import Picture
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:diffusers"),
-    pytest.mark.filterwarnings("ignore:In CPU autocast:UserWarning"),
-    pytest.mark.filterwarnings("ignore:`upcast_vae` is deprecated:FutureWarning"),  # diffusers calls it itself
-]
-T2I, I2I = TEXT_TO_IMAGE, IMAGE_TO_IMAGE
-LONG = "a red fox " * 30
-CONTROL = {"controlnet": "controlnet", "control_image": "one"}
-IP = {"ip_adapter": "ip_adapter", "ip_adapter_image": "one"}
-TOY = {"embeddings": [{"model": "embedding", "token": tiny.TOKEN}], "prompt": f"a {tiny.TOKEN}"}
-TOY_XL = {"embeddings": [{"model": "embedding_xl", "token": tiny.TOKEN}], "prompt": f"a {tiny.TOKEN}", "model": "sdxl"}
-LORA = {"loras": [{"model": "lora", "scale": 0.7}]}
-REFINER = {"model": "sdxl", "refiner": "refiner"}
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")

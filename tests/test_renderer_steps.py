@@ -6,25 +6,32 @@ from typing import Any
 import pytest
 import torch
 
-import tiny
-from renderer_bench import Bench, Each, Models, Watch, installed, job, pipes_of, pixels_of, rows, same, state_of
+from renderer_bench import (
+    CONTROL,
+    I2I,
+    IP,
+    LONG,
+    LORA,
+    MARKS,
+    REFINER,
+    T2I,
+    Bench,
+    Each,
+    Models,
+    Watch,
+    installed,
+    job,
+    pipes_of,
+    pixels_of,
+    rows,
+    same,
+    state_of,
+)
 from storage.errors import OptionRefused
-from storage.spec.fields import IMAGE_TO_IMAGE, INPAINT, TEXT_TO_IMAGE
+from storage.spec.fields import INPAINT
 from worker.renderer import StopRendering
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:diffusers"),
-    pytest.mark.filterwarnings("ignore:In CPU autocast:UserWarning"),
-    pytest.mark.filterwarnings("ignore:`upcast_vae` is deprecated:FutureWarning"),  # diffusers calls it itself
-]
-T2I, I2I = TEXT_TO_IMAGE, IMAGE_TO_IMAGE
-LONG = "a red fox " * 30
-CONTROL = {"controlnet": "controlnet", "control_image": "one"}
-IP = {"ip_adapter": "ip_adapter", "ip_adapter_image": "one"}
-TOY = {"embeddings": [{"model": "embedding", "token": tiny.TOKEN}], "prompt": f"a {tiny.TOKEN}"}
-TOY_XL = {"embeddings": [{"model": "embedding_xl", "token": tiny.TOKEN}], "prompt": f"a {tiny.TOKEN}", "model": "sdxl"}
-LORA = {"loras": [{"model": "lora", "scale": 0.7}]}
-REFINER = {"model": "sdxl", "refiner": "refiner"}
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")

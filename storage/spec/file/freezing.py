@@ -38,9 +38,7 @@ def freeze(file: JobBase, *, base: Path, name: str, max_images: int, allowed: Al
     dimensions = _dimensions(file, base=base, inputs=inputs)
     fixed = _fixed(file, dimensions, inputs=inputs)
     check_mode(file.mode, fixed, dimensions)
-    places = total(dimensions)
-    if places > max_images:
-        raise InvalidSpec("axes", places, f"images in one job; the cap is {max_images} (FARM_MAX_IMAGES)")
+    places = _count(dimensions, max_images=max_images)
     spec = Spec(
         name=file.name or _clean(name),
         mode=file.mode,
@@ -49,10 +47,7 @@ def freeze(file: JobBase, *, base: Path, name: str, max_images: int, allowed: Al
         ),
         fixed=fixed,
         dimensions=tuple(dimensions),
-        exclude=tuple(
-            _clause(clause, dimensions, path=f"exclude[{place}]", inputs=inputs)
-            for place, clause in enumerate(file.exclude)
-        ),
+        exclude=_excluded(file, dimensions, inputs=inputs),
         plan=file.plan.model_dump(exclude_none=True),
         previews=None if file.previews is None else file.previews.model_dump(),
         output=file.output.model_dump(),
@@ -65,6 +60,18 @@ def freeze(file: JobBase, *, base: Path, name: str, max_images: int, allowed: Al
     if not Job(spec).images:
         raise InvalidSpec("exclude", None, f"leaves none of {places} images")
     return spec
+
+
+def _count(dimensions: list[Dimension], *, max_images: int) -> int:
+    places = total(dimensions)
+    if places > max_images:
+        raise InvalidSpec("axes", places, f"images in one job; the cap is {max_images} (FARM_MAX_IMAGES)")
+    return places
+
+
+def _excluded(file: JobBase, dimensions: list[Dimension], *, inputs: InputImages) -> tuple[dict[str, list[Any]], ...]:
+    clauses = enumerate(file.exclude)
+    return tuple(_clause(clause, dimensions, path=f"exclude[{place}]", inputs=inputs) for place, clause in clauses)
 
 
 def _dimensions(file: JobBase, *, base: Path, inputs: InputImages) -> list[Dimension]:
