@@ -75,6 +75,12 @@ class Settings(BaseSettings):
         gt=0,
         description="seconds that a worker may report idle beside a waiting chunk before the message counts as lost",
     )
+    time_scale: float = Field(
+        default=1,
+        gt=0,
+        le=10,
+        description="multiplies every waiting time of the farm; below 1 only to test how it bears faults",
+    )
     tick_s: float = Field(default=1, gt=0, description="seconds between two rounds of the dispatcher")
     beat_s: float = Field(default=1, gt=0, description="seconds between two heartbeats of a worker")
     max_attempts: int = Field(

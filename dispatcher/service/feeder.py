@@ -136,6 +136,7 @@ class Feeder:
     def _publish(self, row: JobRow, chunk: ChunkRow, job: Job | None) -> None:
         assert chunk.node is not None
         assert chunk.boot is not None
+        assert chunk.kind != "link"
         message = ChunkMessage(
             kind=chunk.kind, job=row.id, chunk=chunk.number, attempt=chunk.attempt, spec_hash=row.spec_hash,
             ranges=chunk.numbers.to_json(), plan=chunk.plan,

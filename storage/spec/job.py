@@ -47,11 +47,15 @@ class Spec:
     output: Mapping[str, Any] = field(default_factory=lambda: {"format": "png"})
     sample: int | None = None  # render only that many, spread evenly
     allow_blank: bool = False  # a picture of one single colour is no failure
+    reuse: str = "same-plan"  # see storage.states.Reuse
+    smaller_plans: bool = False  # a device that cannot hold the plan may render by a smaller one
     inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by hash: name, width, height, bytes
     files: Mapping[str, str] = field(default_factory=dict, compare=False)  # hash -> path here; not part of the text
 
     def to_json(self) -> dict[str, Any]:
         """The whole spec as plain JSON."""
+        since_schema_2 = {} if self.reuse == "same-plan" else {"reuse": self.reuse}
+        since_schema_2 |= {"smaller_plans": True} if self.smaller_plans else {}
         return {
             "schema": SPEC_SCHEMA, "name": self.name, "mode": self.mode,
             "models": {name: dict(model) for name, model in self.models.items()},
@@ -59,6 +63,7 @@ class Spec:
             "exclude": [dict(clause) for clause in self.exclude], "plan": dict(self.plan),
             "previews": self.previews, "output": dict(self.output), "sample": self.sample,
             "allow_blank": self.allow_blank, "inputs": {key: dict(facts) for key, facts in self.inputs.items()},
+            **since_schema_2,  # only where said: the hashes of older specs stay
         }  # fmt: skip
 
     @classmethod

@@ -11,16 +11,20 @@ from storage.spec.plan import Plan
 from storage.sql.tables import attempt, chunk, job, plan
 from storage.states import ChunkState, chunk_sources_of
 
+Kind = Literal["resolve", "render", "link"]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewChunk:
     """A chunk about to be stored."""
 
     job: str
-    kind: Literal["resolve", "render"]
+    kind: Kind
     numbers: Numbers
     plan: int | None = None
     model: str | None = None
+    faults: int = 0  # attempts that these images may have ended
+    avoid: frozenset[str] = frozenset()  # nodes that failed them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +33,7 @@ class ChunkRow:
 
     job: str
     number: int
-    kind: Literal["resolve", "render"]
+    kind: Kind
     state: ChunkState
     numbers: Numbers
     images: int
@@ -39,6 +43,9 @@ class ChunkRow:
     attempt: int
     node: str | None
     boot: str | None
+    faults: int
+    avoid: frozenset[str]
+    manifest: str | None
 
     @property
     def id(self) -> tuple[str, int]:
@@ -54,6 +61,7 @@ def add(connection: Connection, new: NewChunk) -> int:
         insert(chunk).values(
             job=new.job, number=number, kind=new.kind, state=ChunkState.READY, ranges=new.numbers.to_json(),
             images=len(new.numbers), plan=new.plan, model=new.model, attempt=0,
+            faults=new.faults, avoid=sorted(new.avoid),
         )
     )  # fmt: skip
     return number
@@ -159,11 +167,15 @@ def _query() -> Select[Any]:
     return select(chunk, plan.c.body.label("plan_body")).outerjoin(plan, plan.c.id == chunk.c.plan)
 
 
+_PLAIN = ("job", "number", "kind", "images", "model", "attempt", "node", "boot", "faults", "manifest")
+
+
 def _row(row: RowMapping) -> ChunkRow:
     values = dict(row)
     body = values.pop("plan_body")
     return ChunkRow(
-        **{name: values[name] for name in ("job", "number", "kind", "images", "model", "attempt", "node", "boot")},
+        **{name: values[name] for name in _PLAIN},
+        avoid=frozenset(values["avoid"]),
         state=ChunkState(values["state"]),
         numbers=Numbers.from_json(values["ranges"]),
         plan_id=values["plan"],

@@ -37,6 +37,8 @@ class ImageRow:
     plan: Mapping[str, Any]
     environment: Mapping[str, Any]
     recipe_hash: str
+    linked_job: str | None
+    linked_number: int | None
     key: str | None
     preview_key: str | None
     sha256: str | None

@@ -11,7 +11,7 @@ from storage.spec import ModelFacts
 from storage.spec.plan import Plan
 from storage.sql.lookups import plan_id
 from storage.sql.tables import job, job_plan, plan
-from storage.states import OPEN_JOBS, JobState, Wish, sources_of
+from storage.states import MOVING_JOBS, OPEN_JOBS, JobState, Priority, Reuse, Wish, sources_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +26,10 @@ class NewJob:
     positions: int
     images: int
     created_at: float
+    priority: Priority = Priority.NORMAL
+    reuse: Reuse = Reuse.OFF
+    deadline: float | None = None  # Unix seconds
+    max_device_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,16 +50,31 @@ class JobRow:
     chunks: int
     done: int
     failed: int
+    linked: int
+    forgiven: int
+    priority: Priority
+    reuse: Reuse
+    deadline: float | None
+    max_device_seconds: float | None
+    device_seconds: float
+    retry: Sequence[int] | None
+    specs: Sequence[str]
     models: Mapping[str, ModelFacts] | None
     seconds_per_image: float | None
     created_at: float
     started_at: float | None
+    issued_at: float | None
     finished_at: float | None
 
     @property
     def is_open(self) -> bool:
         """Whether anything may still happen to it."""
         return self.state in OPEN_JOBS
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether something happens to it by itself: it is open, and neither paused nor stopped."""
+        return self.state in MOVING_JOBS
 
 
 def add(connection: Connection, new: NewJob) -> None:
@@ -168,5 +187,5 @@ def _row(row: RowMapping) -> JobRow:
     values = dict(row)
     models = values.pop("models")
     facts = None if models is None else {name: ModelFacts(**entry) for name, entry in models.items()}
-    state, wanted = JobState(values.pop("state")), Wish(values.pop("wish"))
-    return JobRow(**values, models=facts, state=state, wish=wanted)
+    words = {"state": JobState, "wish": Wish, "priority": Priority, "reuse": Reuse}
+    return JobRow(**{**values, **{name: word(values[name]) for name, word in words.items()}}, models=facts)

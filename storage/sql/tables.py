@@ -20,7 +20,7 @@ from sqlalchemy import (
     false,
 )
 
-SCHEMA_HEAD = "0003"  # the newest migration; a test holds it equal to Alembic's head
+SCHEMA_HEAD = "0004"  # the newest migration; a test holds it equal to Alembic's head
 
 metadata = MetaData(
     naming_convention={
@@ -55,10 +55,20 @@ job = Table(
     Column("chunks", Integer, nullable=False),  # how many were cut; the next one's number
     Column("done", BigInteger, nullable=False),
     Column("failed", BigInteger, nullable=False),
+    Column("linked", BigInteger, nullable=False, server_default="0"),  # of the done ones: not rendered for this job
+    Column("forgiven", BigInteger, nullable=False, server_default="0"),  # failed before its user said: go on
+    Column("priority", Text, nullable=False, server_default="normal"),  # a wish
+    Column("reuse", Text, nullable=False, server_default="off"),
+    Column("deadline", Float),  # a wish: Unix seconds; nothing is issued after it
+    Column("max_device_seconds", Float),  # a wish: nothing is issued once so many are spent
+    Column("device_seconds", Float, nullable=False, server_default="0"),  # spent, by the manifests that were recorded
+    Column("retry", JSON(none_as_null=True)),  # a wish: image numbers to try once more; [] means all failed ones; null: none
+    Column("specs", JSON, nullable=False, server_default="[]"),  # hashes, before it was extended
     Column("models", JSON),  # name in the job file -> facts; null until resolved
     Column("seconds_per_image", Float),  # of one worker, lately
     Column("created_at", Float, nullable=False),
     Column("started_at", Float),
+    Column("issued_at", Float),  # when it last got a device
     Column("finished_at", Float),
     Index(None, "state"),
     Index(None, "spec_hash"),
@@ -84,7 +94,7 @@ chunk = Table(
     "chunk", metadata,
     Column("job", Text, ForeignKey("job.id"), primary_key=True),
     Column("number", Integer, primary_key=True),
-    Column("kind", Text, nullable=False),  # resolve | render
+    Column("kind", Text, nullable=False),  # resolve | render | link (images of other jobs; never issued)
     Column("state", Text, nullable=False),
     Column("ranges", JSON, nullable=False),
     Column("images", Integer, nullable=False),
@@ -93,7 +103,12 @@ chunk = Table(
     Column("attempt", Integer, nullable=False),  # 0 before the first publish
     Column("node", Text),
     Column("boot", Text),
+    Column("faults", Integer, nullable=False, server_default="0"),  # attempts that its images may have ended
+    Column("avoid", JSON, nullable=False, server_default="[]"),  # nodes that failed it, or what it was cut from
+    Column("manifest", Text),  # key of the one that was recorded
+    Column("noted", Boolean, nullable=False, server_default=false()),  # the store was told how it ended
     Index(None, "state"),
+    Index(None, "noted"),
 )  # fmt: skip
 
 attempt = Table(
@@ -165,6 +180,8 @@ image = Table(
     Column("plan", Integer, ForeignKey("plan.id"), nullable=False),
     Column("environment", Integer, ForeignKey("environment.id"), nullable=False),
     Column("recipe_hash", Text, nullable=False),
+    Column("linked_job", Text),  # where it was rendered, if for another job
+    Column("linked_number", BigInteger),
     Column("key", Text),
     Column("preview_key", Text),
     Column("sha256", Text),
@@ -187,4 +204,41 @@ image = Table(
     Index(None, "job", "recorded_at"),
     Index(None, "recipe_hash"),
     Index(None, "pixel_sha256"),
+    Index(None, "key"),
+)  # fmt: skip
+
+plan_limit = Table(
+    "plan_limit", metadata,  # what does not fit where
+    Column("device", Text, primary_key=True),  # `device_key` of a worker's heartbeat
+    Column("plan", Integer, ForeignKey("plan.id"), primary_key=True),
+    Column("model", Text, primary_key=True),  # digest of the checkpoint
+    Column("width", Integer, primary_key=True),  # pixels
+    Column("height", Integer, primary_key=True),
+    Column("detail", Text, nullable=False),
+    Column("found_at", Float, nullable=False),
+)  # fmt: skip
+
+rest = Table(
+    "rest", metadata,  # a worker that keeps failing with a checkpoint is left alone for a while
+    Column("node", Text, primary_key=True),
+    Column("model", Text, primary_key=True),  # digest of the checkpoint, "" while a job's models are unknown
+    Column("failures", Integer, nullable=False),  # in a row
+    Column("until", Float, nullable=False),  # Unix seconds
+)  # fmt: skip
+
+worker_wish = Table(
+    "worker_wish", metadata,
+    Column("node", Text, primary_key=True),
+    Column("wish", Text, nullable=False),  # drain | stop
+    Column("wished_at", Float, nullable=False),
+)  # fmt: skip
+
+event = Table(
+    "event", metadata,  # what `farm logs` shows beside attempts
+    Column("id", Integer, primary_key=True),
+    Column("job", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Index(None, "job", "id"),
 )  # fmt: skip

@@ -50,6 +50,7 @@ class ChunkMessage(_Message):
     ranges: Ranges = []
     plan: Plan | None = None
     models: dict[str, ModelEntry] = {}  # by name in the job file; other bytes are refused
+    alone: bool = False  # each image in a call of its own: a batch of them ended a worker's process before
 
 
 class MadeImage(_Message):
@@ -76,6 +77,14 @@ class FailedImage(_Message):
     detail: Line
 
 
+class Fault(_Message):
+    """What ended a run early, and the images that were in the pipeline then; they stand under `untried` too."""
+
+    reason: Literal["out_of_memory", "device_error"]
+    detail: Line
+    ranges: Ranges
+
+
 class Manifest(_Message):
     """What came of one run. Written after everything it names."""
 
@@ -94,9 +103,19 @@ class Manifest(_Message):
     failed: list[FailedImage] = []
     untried: Ranges = []
     fatal: Line | None = None  # a sentence: nothing of this job can be rendered here
+    fatal_here: bool = False  # only here: another worker may be able to (a model that this host does not have)
+    fault: Fault | None = None
     started: float  # Unix seconds, the worker's clock
     finished: float
     seconds: dict[str, float]  # phase -> seconds of the whole run
+
+
+class AttemptName(_Message):
+    """One publish of one chunk."""
+
+    job: str
+    chunk: int
+    attempt: int
 
 
 class Holding(_Message):
@@ -111,6 +130,17 @@ class Holding(_Message):
     steps: int = 0
     images: int = 0  # stored so far
     of: int = 0
+    batch: Ranges = []  # the images in the pipeline now
+
+
+class Ended(_Message):
+    """What a process that owned a device was doing when it died, as the next one of that worker found it written."""
+
+    job: str
+    chunk: int
+    attempt: int
+    batch: Ranges  # the images in its pipeline then
+    cause: Literal["died", "hung"]
 
 
 class Heartbeat(_Message):
@@ -128,12 +158,16 @@ class Heartbeat(_Message):
     holding: Holding | None = None
     resident: list[str] = []  # digests of the loaded models
     epoch: str | None = None  # as last read from Redis
+    spooled: list[AttemptName] = []  # done, and on this worker's disk until the store takes them
+    ended: Ended | None = None  # how the child before this one died, while that is not long ago
+    trouble: Line | None = None  # for people: what keeps it from working
 
 
 class Orders(_Message):
     """What the dispatcher wants of a worker. No orders means carry on."""
 
     stop_jobs: list[str] = Field(default=[], description="jobs whose chunks end at the next step")
+    stop: bool = Field(default=False, description="every chunk ends at the next step: the device is wanted back")
 
 
 def parse_heartbeats(values: Iterable[bytes]) -> list[Heartbeat]:

@@ -52,6 +52,8 @@ def freeze(file: JobBase, *, base: Path, name: str, max_images: int, allowed: Al
         previews=None if file.previews is None else file.previews.model_dump(),
         output=file.output.model_dump(),
         allow_blank=file.allow_blank,
+        reuse=file.reuse,
+        smaller_plans=file.smaller_plans,
         inputs=inputs.facts,
         files=inputs.files,
     )

@@ -128,6 +128,12 @@ class JobBase(_Strict):
     plan: PlanPins = PlanPins()
     previews: Previews | None = None
     output: Output = Output()
+    reuse: Literal["same-plan", "any-plan", "off"] = Field(
+        default="same-plan", description="link an image that exists already, in any job, instead of rendering it again"
+    )
+    smaller_plans: bool = Field(
+        default=False, description="a device that cannot hold the plan may render by a smaller one; recorded"
+    )
     allow_blank: bool = Field(default=False, description="a picture of one single colour is no failure")
 
 
