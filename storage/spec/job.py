@@ -54,7 +54,7 @@ class Spec:
 
     def to_json(self) -> dict[str, Any]:
         """The whole spec as plain JSON."""
-        since_schema_2 = {} if self.reuse == "same-plan" else {"reuse": self.reuse}
+        since_schema_2: dict[str, Any] = {} if self.reuse == "same-plan" else {"reuse": self.reuse}
         since_schema_2 |= {"smaller_plans": True} if self.smaller_plans else {}
         return {
             "schema": SPEC_SCHEMA, "name": self.name, "mode": self.mode,

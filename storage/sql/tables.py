@@ -62,7 +62,7 @@ job = Table(
     Column("deadline", Float),  # a wish: Unix seconds; nothing is issued after it
     Column("max_device_seconds", Float),  # a wish: nothing is issued once so many are spent
     Column("device_seconds", Float, nullable=False, server_default="0"),  # spent, by the manifests that were recorded
-    Column("retry", JSON(none_as_null=True)),  # a wish: image numbers to try once more; [] means all failed ones; null: none
+    Column("retry", JSON(none_as_null=True)),  # a wish: failed images to try once more; []: all
     Column("specs", JSON, nullable=False, server_default="[]"),  # hashes, before it was extended
     Column("models", JSON),  # name in the job file -> facts; null until resolved
     Column("seconds_per_image", Float),  # of one worker, lately
