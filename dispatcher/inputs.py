@@ -1,6 +1,7 @@
 """Input images on their way into the object store: each once, under the hash of its bytes."""
 
 import hashlib
+import time
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -16,6 +17,7 @@ from storage.wire.keys import input_key
 
 SENDERS: Final = 8  # threads: each may hold one file, and waits for the store most of the time
 _BLOCK: Final = 256  # pictures looked after at a time, so that a job's size costs no memory
+_OLD_S: Final = 12 * 3600  # half of the grace that a collector gives what no job names
 _SHOWN: Final = 3
 _TOLD: Final = 200  # fewer pictures are there at once
 _TYPES: Final = {
@@ -78,7 +80,10 @@ def _settled(facts: Facts, files: Mapping[str, str], store: BlobStore) -> Genera
 
 def _settle(name: str, known: Mapping[str, Any], file: str | None, store: BlobStore) -> str:
     key = input_key(name)
-    if store.head(key) is not None:
+    known_there = store.head(key)
+    if known_there is not None:
+        if time.time() - known_there.modified > _OLD_S:  # a collector may be about to take what nobody named so far
+            store.put(key, store.get(key), content_type=_TYPES[known["format"]])
         return "there"
     if file is None:
         return "missing"

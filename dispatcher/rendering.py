@@ -12,8 +12,9 @@ import click
 from dispatcher.embedded.host import EmbeddedFarm
 from dispatcher.farm import Farm
 from dispatcher.inputs import say_inputs
+from dispatcher.planning.terms import Terms
 from dispatcher.service.broker import Broker
-from dispatcher.submission import submit
+from dispatcher.submission import NO_TERMS, submit
 from dispatcher.views.contact import Arrangement, SheetFiles, draw_sheet, write_sheet
 from dispatcher.views.gallery import Gallery
 from dispatcher.views.progress import Progress, duration
@@ -22,7 +23,7 @@ from dispatcher.views.watching import follow
 from storage.spec import Spec
 from storage.sql import images
 from storage.sql.jobs import JobRow
-from storage.states import JobState
+from storage.states import JobState, Wish
 
 SHEET_IMAGES = 2000
 
@@ -37,6 +38,7 @@ class Options:
     plain: bool
     new: bool
     chunk_s: float
+    terms: Terms = NO_TERMS
     arrangement: Arrangement = field(default_factory=lambda: Arrangement(limit=SHEET_IMAGES))
 
 
@@ -60,7 +62,7 @@ def render(farm: Farm, spec: Spec, *, source: str, options: Options) -> int:
     """Submit, render to the end, write images and sheet, say where they are. Returns the exit code."""
     submission = submit(
         spec, settings=farm.settings, database=farm.database, store=farm.store, source=source, new=options.new,
-        say=say_inputs,
+        say=say_inputs, terms=options.terms,
     )  # fmt: skip
     row = submission.row
     out = options.out or Path("outputs") / f"{row.name}-{row.id}"
@@ -80,7 +82,7 @@ def render(farm: Farm, spec: Spec, *, source: str, options: Options) -> int:
 
 def report(farm: Farm, row: JobRow, *, out: Path, arrangement: Arrangement) -> int:
     """Draw the sheet and say how the job ended. Returns the exit code."""
-    if row.state in (JobState.FAILED, JobState.CANCELLED):
+    if row.state in (JobState.FAILED, JobState.CANCELLED, JobState.STOPPED):
         click.echo(f"farm: job {row.name} {row.state}{f': {row.reason}' if row.reason else ''}", err=True)
         return 1
     sheet = write_sheet(draw_sheet(farm, row, arrangement), out)
@@ -114,6 +116,8 @@ def _render(farm: Farm, row: JobRow, *, gallery: Gallery, options: Options) -> P
 def _announce(row: JobRow, *, is_new: bool) -> None:
     if is_new:
         click.echo(f"job {row.name} ({row.id}): {row.images} images")
+    elif row.state in (JobState.PAUSED, JobState.STOPPED) and row.wish != Wish.RESUME:
+        click.echo(f"job {row.name} ({row.id}) is {row.state}; './farm resume {row.id}' goes on")
     elif row.is_open:
         click.echo(f"job {row.name} ({row.id}) goes on: {row.done + row.failed} of {row.images} images are there")
     else:

@@ -1,9 +1,10 @@
 """A frozen spec becomes a job: input images and spec into the store, then one row into SQL, whatever the job's size."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dispatcher.inputs import Say, store_inputs
+from dispatcher.planning.terms import Terms
 from storage.blobs import BlobStore
 from storage.settings import Settings
 from storage.spec import Job, Spec
@@ -11,6 +12,8 @@ from storage.spec_store import SpecStore
 from storage.sql import Database, jobs
 from storage.sql.jobs import JobRow, NewJob
 from storage.wire.keys import new_id
+
+NO_TERMS = Terms()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,7 @@ def submit(  # noqa: PLR0913  # what a job is made of, and an ear for how far it
     source: str,
     new: bool = False,
     say: Say | None = None,
+    terms: Terms = NO_TERMS,
 ) -> Submission:
     """Store a job, or find the one that this spec already has.
 
@@ -41,6 +45,7 @@ def submit(  # noqa: PLR0913  # what a job is made of, and an ear for how far it
         source: The words after ./farm that go on with this job.
         new: Make another job even if this spec has one that is open or done.
         say: Hears how many input images are in the store.
+        terms: Priority, deadline and budget; of a job that is known already, those that are said are changed.
 
     Raises:
         UserError: An input image is nowhere, or its file has changed since the spec was frozen.
@@ -52,13 +57,21 @@ def submit(  # noqa: PLR0913  # what a job is made of, and an ear for how far it
         with database.read() as connection:
             known = jobs.same_spec(connection, spec_hash, user=settings.user)
         if known is not None:
-            return Submission(known, is_new=False)
+            return Submission(_on_terms(database, known, terms), is_new=False)
     store_inputs(spec.inputs, spec.files, store=store, say=say)
     row = _new_job(spec, spec_hash, user=settings.user, source=source)
     SpecStore(store).save(row.id, spec)
     with database.write() as connection:
-        jobs.add(connection, row)
+        jobs.add(connection, replace(row, **terms.said()))
         return Submission(jobs.get(connection, row.id), is_new=True)
+
+
+def _on_terms(database: Database, row: JobRow, terms: Terms) -> JobRow:
+    if not terms.said():
+        return row
+    with database.write() as connection:
+        jobs.change(connection, row.id, **terms.said())
+        return jobs.get(connection, row.id)
 
 
 def _new_job(spec: Spec, spec_hash: str, *, user: str, source: str) -> NewJob:

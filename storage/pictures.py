@@ -44,6 +44,8 @@ _TURNS: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+MAX_SCANS: Final = 100  # of a JPEG; cameras and web tools make 10 at most, and each goes over the whole picture again
+_SCAN: Final = b"\xff\xda"  # within pixels 0xff is always followed by something else
 _LYING: Final = (5, 6, 7, 8)  # orientations that swap width and height
 _UNREAD: Final = {"F": "float", "I": "32-bit", "LAB": "Lab"}  # modes that have no one meaning as a picture
 
@@ -105,6 +107,8 @@ def _open(data: bytes, max_pixels: int) -> ImageFile:
         picture = reader(BytesIO(data))
     except Exception as error:  # on hostile bytes decoders raise almost anything
         raise NotAPicture(f"is no picture that can be read ({_brief(error)}); save it anew") from error
+    if isinstance(picture, JpegImageFile) and data.count(_SCAN) > MAX_SCANS:
+        raise NotAPicture(f"goes over its pixels more than {MAX_SCANS} times; save it anew")
     width, height = picture.size
     if width * height > max_pixels:
         rule = f"has {width} x {height} pixels, and {max_pixels} in all are taken (FARM_INPUT_PIXELS); make it smaller"

@@ -10,18 +10,24 @@ import re
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from storage.errors import InvalidSetting, nearest
 from storage.rules import rule_of
+from storage.wire.broker_safety import problem_of
 
 PREFIX = "FARM_"
 INPUT_BYTES = 64 * 2**20  # of one picture file; a photograph of 50 megapixels has 30 to 40 MB
 INPUT_PIXELS = 8192 * 8192  # the largest picture that a job may ask for
-_HOST = re.compile(r"[a-z0-9._-]+(?::[0-9]+)?")
+_HOST = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]+)?")
+_SECRET_NAMES = ("FARM_FLOWER_PASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "HF_TOKEN")
+_SHORTEST_SECRET = 4  # characters; what is shorter would blot out half of a log, and protects nothing
+# Up to the last @: a password may hold what it should have escaped, and is no less secret for that.
+_BEFORE_HOST = re.compile(r"(://[^:@/?#]*):(.*)@", re.DOTALL)
+_IN_QUERY = re.compile(r"([?&](?:ssl)?passw(?:or)?d=)([^&#]*)", re.IGNORECASE)
 
 
 def _os_user() -> str:
@@ -41,6 +47,10 @@ class Settings(BaseSettings):
     home: Path = Field(default=Path("~/.seedfarm"), description="folder of all embedded state")
     broker_url: SecretStr | None = Field(
         default=None, description="redis://[:password@]host:port/db; silent: a broker of our own"
+    )
+    insecure_broker: bool = Field(
+        default=False,
+        description="whether a broker off this machine may go without a password: whoever reaches it rules the farm",
     )
     database_url: SecretStr | None = Field(
         default=None, description="sqlite:///file or postgresql+psycopg://...; silent: FARM_HOME/farm.sqlite"
@@ -81,12 +91,17 @@ class Settings(BaseSettings):
         le=10,
         description="multiplies every waiting time of the farm; below 1 only to test how it bears faults",
     )
+    ageing_s: float = Field(
+        default=1800,
+        gt=0,
+        description="seconds without a device after which a background job counts as a normal one, so that none starves",
+    )
     tick_s: float = Field(default=1, gt=0, description="seconds between two rounds of the dispatcher")
     beat_s: float = Field(default=1, gt=0, description="seconds between two heartbeats of a worker")
-    max_attempts: int = Field(
-        default=5,
+    stop_after_failures: int = Field(
+        default=32,
         ge=1,
-        description="publishes of one chunk before its images fail: the brake on a chunk that kills workers",
+        description="failed images after which a job stops itself, if hardly any other came of it lately",
     )
     resident_pipelines: int = Field(
         default=2, ge=1, description="pipelines that a worker keeps loaded; the least recently used goes first"
@@ -95,6 +110,11 @@ class Settings(BaseSettings):
         default=None, ge=1, description="threads of a CPU worker; silent: its share of the cores"
     )
     upload_threads: int = Field(default=4, ge=1, le=64, description="uploads of one worker at a time")
+    spool_bytes: int = Field(
+        default=10**10,
+        ge=0,
+        description="disk that one worker may fill with images while the object store is away; 0: none, it waits",
+    )
     renderer: Literal["diffusers", "fake"] = Field(
         default="diffusers", description="fake draws test pictures without torch"
     )
@@ -165,24 +185,38 @@ def load_settings() -> Settings:
     """Read the settings from the environment.
 
     Raises:
-        InvalidSetting: An unknown FARM_* name, or a value that breaks a rule.
+        InvalidSetting: An unknown FARM_* name, a value that breaks a rule, or a broker that is open to others.
     """
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     for name in os.environ:
         if name.startswith(PREFIX) and name not in known:
             raise InvalidSetting(name, None, f"unknown; {nearest(name, known)}")
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = PREFIX + str(first["loc"][0]).upper()
         raise InvalidSetting(name, os.environ.get(name, ""), rule_of(first)) from None
+    if settings.broker_url is not None:
+        problem = problem_of(settings.broker_url.get_secret_value(), insecure=settings.insecure_broker)
+        if problem is not None:
+            raise InvalidSetting("FARM_BROKER_URL", None, problem)
+    return settings
+
+
+def secrets_here() -> frozenset[str]:
+    """What this process knows and nobody may read in a log: passwords and keys of its environment."""
+    urls = [os.environ.get(PREFIX + name, "") for name in ("BROKER_URL", "DATABASE_URL", "STORE_URL", "S3_ENDPOINT")]
+    found = [os.environ.get(name, "") for name in _SECRET_NAMES] + [word for url in urls for word in _passwords(url)]
+    return frozenset(secret for secret in found if len(secret) >= _SHORTEST_SECRET)
 
 
 def without_password(url: str) -> str:
     """A URL as it may be shown."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+    return _IN_QUERY.sub(r"\1***", _BEFORE_HOST.sub(r"\1:***@", url))
+
+
+def _passwords(url: str) -> list[str]:
+    """The passwords in a URL, each as it is written there and as it is meant."""
+    written = [found[2] for shape in (_BEFORE_HOST, _IN_QUERY) for found in shape.finditer(url)]
+    return [form for text in written for form in (text, unquote(text))]

@@ -1,13 +1,16 @@
-"""Frozen specs in the object store, addressed by job and checked by hash."""
+"""Frozen specs in the object store, addressed by job and hash.
+
+Every spec that a job ever had stays: chunks that are out name the one that they were cut by.
+"""
 
 import json
 import threading
 from collections import OrderedDict
 
 from storage.blobs import BlobStore
-from storage.errors import PermanentError
+from storage.errors import BlobMissing, PermanentError
 from storage.spec import Job, Spec, canonical, digest
-from storage.wire.keys import spec_key
+from storage.wire.keys import first_spec_key, spec_key
 
 KEPT = 8  # specs in memory; a spec holds every prompt of its job
 
@@ -27,8 +30,8 @@ class SpecStore:
         self._jobs: OrderedDict[str, Job] = OrderedDict()
 
     def save(self, job_id: str, spec: Spec) -> None:
-        """Write the spec of a new job. Raises StoreAway, DiskFull."""
-        self._store.put(spec_key(job_id), canonical(spec.to_json()), content_type="application/json")
+        """Write a spec of a job. Raises StoreAway, DiskFull."""
+        self._store.put(spec_key(job_id, spec.hash), canonical(spec.to_json()), content_type="application/json")
 
     def load(self, job_id: str, *, spec_hash: str) -> Job:
         """The job's images by its spec.
@@ -41,16 +44,17 @@ class SpecStore:
         with self._lock:  # the recorder's two threads share one
             job = self._jobs.pop(spec_hash, None)
         if job is None:
-            job = Job(self._read(spec_key(job_id), spec_hash))
+            job = Job(self._read(job_id, spec_hash))
         with self._lock:
             self._jobs[spec_hash] = job
             while len(self._jobs) > KEPT:
                 self._jobs.popitem(last=False)
         return job
 
-    def _read(self, key: str, spec_hash: str) -> Spec:
+    def _read(self, job_id: str, spec_hash: str) -> Spec:
+        key, data = self._find(job_id, spec_hash)
         try:
-            entry = json.loads(self._store.get(key))
+            entry = json.loads(data)
             found = digest(entry)
         except ValueError:
             raise SpecMismatch(key, spec_hash, "none: it is no JSON") from None
@@ -60,3 +64,14 @@ class SpecStore:
             return Spec.from_json(entry)
         except (ValueError, TypeError, KeyError) as error:
             raise PermanentError(f"spec {key} cannot be read by this farm: {error}; upgrade it") from None
+
+    def _find(self, job_id: str, spec_hash: str) -> tuple[str, bytes]:
+        """Key and bytes of a spec. Raises BlobMissing with the key that it should have."""
+        key, first = spec_key(job_id, spec_hash), first_spec_key(job_id)
+        try:
+            return key, self._store.get(key)
+        except BlobMissing as missing:
+            try:
+                return first, self._store.get(first)
+            except BlobMissing:
+                raise missing from None

@@ -3,7 +3,7 @@
     job      queued ──► resolving ──► running ──► done ──► running         (extended, or its failed images once more)
                 │           │          ▲   │
                 ▼           ▼          │   ├──► paused | stopped ──► running, queued, done
-             paused       ...          └───┘
+        paused | stopped  ...          └───┘
              any open one ──► failed | cancelled          failed ──► queued    (tried once more)
 
     chunk    ready ──► issued ──► done
@@ -38,7 +38,7 @@ class ChunkState(StrEnum):
     READY = "ready"  # waits for a worker
     ISSUED = "issued"  # one worker has it, or a message to it is on the way
     DONE = "done"  # its manifest is recorded
-    DROPPED = "dropped"  # its job ended before it did
+    DROPPED = "dropped"  # its job ended before it did, or its images went on in other chunks
 
 
 class Wish(StrEnum):
@@ -77,11 +77,13 @@ class ImageState(StrEnum):
 
 _STATE = JobState
 JOB_STEPS: Mapping[JobState, frozenset[JobState]] = {
-    _STATE.QUEUED: frozenset({_STATE.RESOLVING, _STATE.PAUSED, _STATE.FAILED, _STATE.CANCELLED}),
+    _STATE.QUEUED: frozenset({_STATE.RESOLVING, _STATE.PAUSED, _STATE.STOPPED, _STATE.FAILED, _STATE.CANCELLED}),
     _STATE.RESOLVING: frozenset({_STATE.RUNNING, _STATE.FAILED, _STATE.CANCELLED}),
     _STATE.RUNNING: frozenset({_STATE.DONE, _STATE.PAUSED, _STATE.STOPPED, _STATE.FAILED, _STATE.CANCELLED}),
     _STATE.PAUSED: frozenset({_STATE.QUEUED, _STATE.RUNNING, _STATE.DONE, _STATE.FAILED, _STATE.CANCELLED}),
-    _STATE.STOPPED: frozenset({_STATE.RUNNING, _STATE.PAUSED, _STATE.DONE, _STATE.FAILED, _STATE.CANCELLED}),
+    _STATE.STOPPED: frozenset(
+        {_STATE.QUEUED, _STATE.RUNNING, _STATE.PAUSED, _STATE.DONE, _STATE.FAILED, _STATE.CANCELLED}
+    ),
     _STATE.DONE: frozenset({_STATE.RUNNING}),
     _STATE.FAILED: frozenset({_STATE.QUEUED}),
     _STATE.CANCELLED: frozenset(),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["servers.fixtures", "databases"]
+pytest_plugins = ["servers.fixtures", "databases", "fault_fixtures"]
 
 # A slow machine is no failed property; pytest-timeout holds the limit.
 settings.register_profile("farm", deadline=None)

@@ -1,7 +1,7 @@
 """A dispatcher's parts around real SQL, a real store and a real broker, with a worker that is played by the test."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ from dispatcher.service.feeder import Feeder
 from dispatcher.service.lead import Leadership
 from dispatcher.service.reconciler import Reconciler
 from dispatcher.service.recorder import Recorder
+from dispatcher.service.wishes import Wishes
 from dispatcher.submission import submit
 from spec_files import frozen
 from storage.blobs import FolderStore
 from storage.settings import Settings
 from storage.spec import Job, ModelFacts, Numbers, digest
 from storage.spec_store import SpecStore
-from storage.sql import Database, chunks, images, jobs
+from storage.sql import Database, chunks, events, images, jobs
 from storage.sql.chunks import ChunkRow
 from storage.sql.images import ImageRow
 from storage.sql.jobs import JobRow
@@ -39,7 +40,7 @@ def entry_of(kind: str) -> ModelEntry:
 class DispatcherDesk:
     """One job on one farm; `now` is the dispatcher's clock, moved by the test."""
 
-    def __init__(self, database: Database, folder: Path, broker_url: str, *, max_attempts: int = 3) -> None:
+    def __init__(self, database: Database, folder: Path, broker_url: str, *, stop_after_failures: int = 1000) -> None:
         self.database = database
         self.folder = folder
         self.store = FolderStore(folder / "store")
@@ -48,9 +49,13 @@ class DispatcherDesk:
         self.broker = Broker(broker_url)
         self.lead = Leadership(database)
         assert self.lead.seek()
-        self.recorder = Recorder(database, self.store, fence=self.lead.fence)
-        self.reconciler = Reconciler(database, self.store, self.broker, self.recorder, max_attempts=max_attempts)
-        self.feeder = Feeder(database, self.broker, SpecStore(self.store), chunk_s=60)
+        self.live = frozenset({"n1"})
+        self.recorder = Recorder(database, self.store, fence=self.lead.fence, live=lambda: self.live)
+        self.reconciler = Reconciler(database, self.store, self.broker, self.recorder)
+        self.wishes = Wishes(
+            database, self.broker, fence=self.lead.fence, stop_after_failures=stop_after_failures, chunk_s=60
+        )
+        self.feeder = Feeder(database, self.broker, SpecStore(self.store), chunk_s=60, give_up=self.recorder.give_up)
         self.sessions = Sessions(silence_s=SILENCE_S, idle_loss_s=10)
         self.now = 1000.0
         self.beats = 0
@@ -64,17 +69,25 @@ class DispatcherDesk:
         return submit(spec, settings=settings, database=self.database, store=self.store, source="x", new=True).row.id
 
     def beat(
-        self, node: str = "n1", *, holding: ChunkRow | None = None, boot: str = "b", child: str = "c"
-    ) -> Heartbeat:
+        self, node: str = "n1", *, holding: ChunkRow | None = None, batch: Sequence[int] = (), boot: str = "b",
+        child: str = "c", **more: Any,
+    ) -> Heartbeat:  # fmt: skip
         """What a worker would say now."""
         self.beats += 1
         held = None
         if holding is not None:
-            held = Holding(job=holding.job, chunk=holding.number, attempt=holding.attempt, run="r", phase="running")
+            names = {"job": holding.job, "chunk": holding.number, "attempt": holding.attempt}
+            held = Holding(**names, run="r", phase="running", batch=Numbers.of(batch).to_json())
         return Heartbeat(
             node=node, boot=boot, child=child, beat=self.beats, device_type="cpu", device="cpu", threads=1,
-            memory_bytes=0, renderer="fake", holding=held,
+            memory_bytes=0, renderer="fake", holding=held, **more,
         )  # fmt: skip
+
+    def ended(self, chunk: ChunkRow, batch: Sequence[int], *, cause: str = "died", child: str = "new") -> Heartbeat:
+        """What a worker says whose child died with a chunk in its hands, as the next child found it written."""
+        names = {"job": chunk.job, "chunk": chunk.number, "attempt": chunk.attempt}
+        told = {**names, "batch": Numbers.of(batch).to_json(), "cause": cause}
+        return self.beat(chunk.node or "n1", boot=chunk.boot or "b", child=child, ended=told)
 
     def feed(self, *workers: Heartbeat) -> int:
         return self.feeder.feed(workers or [self.beat()], fence=self.lead.fence)
@@ -86,10 +99,24 @@ class DispatcherDesk:
     def take_back(self, *, forgot: bool = False) -> None:
         self.reconciler.take_back(self.sessions, fence=self.lead.fence, now=self.now, forgot=forgot)
 
-    def cancel(self, job_id: str) -> list[str]:
+    def wish(self, job_id: str, wanted: Wish = Wish.RUN, **columns: Any) -> list[str]:
+        """Wish something as the commands do, and let a round pass. Returns the jobs that workers must let go of."""
         with self.database.write() as connection:
-            jobs.wish(connection, job_id, Wish.CANCEL)
-        return self.reconciler.fulfil_wishes(fence=self.lead.fence)
+            jobs.change(connection, job_id, wish=wanted, **columns)
+        return self.wishes.fulfil().jobs
+
+    def cancel(self, job_id: str) -> list[str]:
+        return self.wish(job_id, Wish.CANCEL)
+
+    def run_all(self) -> None:
+        """The worker takes the tokens of all that is issued, as if it began."""
+        for chunk in self.chunks():
+            self.redis.delete(keys.token_key(chunk.job, chunk.number, chunk.attempt))
+
+    def events(self, job_id: str) -> dict[str, str]:
+        """What happened to a job: what -> the last detail."""
+        with self.database.read() as connection:
+            return {event.what: event.detail for event in events.of_job(connection, job_id)}
 
     def job(self, job_id: str) -> JobRow:
         with self.database.read() as connection:

@@ -24,6 +24,11 @@ class PictureHost:
     def name(self) -> str:
         return f"localhost:{self.port}"
 
+    @property
+    def allowed(self) -> frozenset[str]:
+        """What an operator lists so that this host may be asked: its name, and where that leads."""
+        return frozenset({self.name, f"127.0.0.1:{self.port}", f"[::1]:{self.port}"})
+
     def address(self, path: str) -> str:
         return f"https://{self.name}{path}"
 
@@ -46,10 +51,10 @@ def picture_host(folder: Path, monkeypatch: object) -> Iterator[PictureHost]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             return
 
-    certificate = _certificate(folder)
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))  # type: ignore[attr-defined]
+    pem = certificate(folder)
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem))  # type: ignore[attr-defined]
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
+    context.load_cert_chain(pem)
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
         host.port = server.server_port
@@ -62,7 +67,7 @@ def picture_host(folder: Path, monkeypatch: object) -> Iterator[PictureHost]:
             thread.join()
 
 
-def _certificate(folder: Path) -> Path:
+def certificate(folder: Path) -> Path:
     file = folder / "host.pem"
     words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
     words += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(file), "-out", str(folder / "cert.pem")]

@@ -77,7 +77,7 @@ class Gallery:
         for key, path in spec.files.items():
             self.bench.store.put(keys.input_key(key), Path(path).read_bytes())
         self.bench.spec = spec
-        self.bench.store.put(keys.spec_key("job"), canonical(spec.to_json()))
+        self.bench.store.put(keys.spec_key("job", spec.hash), canonical(spec.to_json()))
         return Job(spec)
 
     def resolve(self, job: Job) -> Manifest:

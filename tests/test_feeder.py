@@ -2,17 +2,19 @@
 
 import base64
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from desk import MODEL, DispatcherDesk
-from dispatcher.service.feeder import read_board
+from dispatcher.service.board import read_board
 from storage.spec import Numbers
 from storage.sql import Database, chunks
 from storage.sql.chunks import ChunkRow
 from storage.states import JobState
+from storage.wire.keys import spec_key
 from storage.wire.messages import ChunkMessage
 
 
@@ -120,7 +122,7 @@ def test_a_job_of_one_checkpoint_waits_for_a_warm_worker(
     desk.recorder.record(desk.put(desk.manifest(desk.issued())))
 
     with desk.database.read() as connection:
-        (want,) = read_board(connection, [desk.beat()]).wants
+        (want,) = read_board(connection, [desk.beat()], load=desk.feeder._spec, ageing_s=1800, now=time.time()).wants
 
     assert want.model == (MODEL.digest if known else None)
 
@@ -138,7 +140,7 @@ def test_a_long_run_of_empty_places_is_walked_in_short_steps(desk: DispatcherDes
 
 def test_a_job_whose_spec_is_gone_fails_alone(desk: DispatcherDesk) -> None:
     lost, _ = desk.started()
-    desk.store.delete([f"jobs/{lost}/spec.json"])
+    desk.store.delete([spec_key(lost, desk.job(lost).spec_hash)])
     desk.feeder._specs._jobs.clear()
     fine = desk.submit(axes={"seed": {"count": 3}})
 
@@ -152,7 +154,7 @@ def test_a_job_whose_spec_is_gone_fails_alone(desk: DispatcherDesk) -> None:
 
 def test_a_broken_spec_fails_its_job(desk: DispatcherDesk) -> None:
     job_id, _ = desk.started()
-    desk.store.put(f"jobs/{job_id}/spec.json", b"{")
+    desk.store.put(spec_key(job_id, desk.job(job_id).spec_hash), b"{")
     desk.feeder._specs._jobs.clear()
 
     desk.feed(desk.beat("n2"))

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -103,6 +105,19 @@ def test_every_picture_is_sent_once(store: BlobStore, tmp_path: Path) -> None:
     assert sent == [2, 0]
     assert stored(store) == sorted(input_key(name_of(png(shade))) for shade in (1, 2))
     assert store.get(input_key(name_of(png(1)))) == png(1)
+
+
+def test_a_picture_that_lay_there_for_long_is_put_again(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "blobs")
+    write(tmp_path / "in" / "a.png", png(1))
+    spec = frozen(tmp_path, axes={"init_image": {"folder": "in"}})
+    store_inputs(spec.inputs, spec.files, store=store)
+    (key,) = stored(store)
+    os.utime(store.locate(key), (0, 0))
+
+    store_inputs(spec.inputs, {}, store=store)
+
+    assert next(iter(store.list(key))).modified > time.time() - 60
 
 
 def test_progress_is_told_for_each_and_few_are_sent_at_once(tmp_path: Path) -> None:

@@ -61,3 +61,13 @@ def test_a_dead_leader_of_this_host_is_replaced_at_once(database: Database) -> N
     first.seek()
 
     assert Leadership(database).seek()
+
+
+def test_the_wait_of_a_standby_follows_the_farms_scale(database: Database) -> None:
+    clock = Clock()
+    first, second = (Leadership(database, clock=clock, takeover_s=TAKEOVER_S * 0.1) for _ in range(2))
+    first.seek()
+    assert not second.seek()
+    clock.now = TAKEOVER_S * 0.1 + 0.01
+
+    assert second.seek()

@@ -1,7 +1,8 @@
 """The whole core under a worker that does anything at any time: no image is lost, doubled or forgotten.
 
 Hypothesis writes the story: submit, feed, finish, fail, stop halfway, die, lie, lose messages, lose Redis' memory,
-cancel. After every step the books must balance; at the end an honest worker finishes what is left.
+pause, resume, cancel, drop, retry, budgets. After every step the books must balance; at the end everything is resumed,
+and an honest worker finishes what is left.
 """
 
 import tempfile
@@ -15,8 +16,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from desk import DispatcherDesk, failed
 from storage.errors import ManifestRefused
+from storage.spec import Numbers
 from storage.sql import Database
-from storage.states import ChunkState, JobState
+from storage.sql.jobs import UNWANTED
+from storage.sql.tables import rest
+from storage.states import ChunkState, ImageState, JobState, Wish
+from storage.wire import keys
 
 MAX_JOBS = 3
 
@@ -32,21 +37,34 @@ class Story(RuleBasedStateMachine):
         folder = Path(self._folder.name)
         self.database = Database(f"sqlite:///{folder / 'farm.sqlite'}")
         self.database.prepare()
-        self.desk = DispatcherDesk(self.database, folder, self.broker_url, max_attempts=50)
+        self.desk = DispatcherDesk(self.database, folder, self.broker_url)
         self.boot = 0
         self.jobs: list[str] = []
         self.stored: list[str] = []  # manifests that lie in the store, recorded or not
 
     def teardown(self) -> None:
-        self.desk.finish(limit=200)
         for job_id in self.jobs:
-            row = self.desk.job(job_id)
+            if self.desk.job(job_id).wish not in UNWANTED:
+                self.desk.wish(job_id, Wish.RESUME, max_device_seconds=None)
+        for _ in range(3):  # a failed job that is tried once more is resolved first
+            self.desk.wishes.fulfil()
+            self._forgive()
+            self.desk.finish(limit=200)
+        for job_id in self.jobs:
+            row, made = self.desk.job(job_id), self.desk.images(job_id)
             assert not row.is_open
             if row.state == JobState.DONE:
-                assert sorted(self.desk.images(job_id)) == list(range(row.images))
+                assert sorted(made) == list(range(row.images))
+            if row.wish == Wish.DROP and row.state == JobState.CANCELLED:
+                assert made == {}
         self.database.close()
         self.desk.redis.close()
         self._folder.cleanup()
+
+    def _forgive(self) -> None:
+        """Let no worker rest: there is only one."""
+        with self.database.write() as connection:
+            connection.execute(rest.delete())
 
     def _beat(self, **more: Any) -> Any:
         return self.desk.beat(boot=f"b{self.boot}", **more)
@@ -106,9 +124,64 @@ class Story(RuleBasedStateMachine):
         self.desk.take_back(forgot=True)
 
     @precondition(lambda self: self.jobs)
+    @rule(pick=st.integers(0, 9), wanted=st.sampled_from(list(Wish)))
+    def wish(self, pick: int, wanted: Wish) -> None:
+        """A user wishes what the commands let them wish; unwanted jobs stay so."""
+        row = self.desk.job(self.jobs[pick % len(self.jobs)])
+        if wanted != Wish.RUN and row.is_open and (row.wish not in UNWANTED or wanted in UNWANTED):
+            self.desk.wish(row.id, wanted)
+
+    @precondition(lambda self: self.jobs)
+    @rule(pick=st.integers(0, 9), numbers=st.lists(st.integers(0, 12), max_size=3, unique=True))
+    def retry(self, pick: int, numbers: list[int]) -> None:
+        row = self.desk.job(self.jobs[pick % len(self.jobs)])
+        self.desk.wish(row.id, row.wish, retry=numbers)
+
+    @precondition(lambda self: self.jobs)
+    @rule(pick=st.integers(0, 9), seconds=st.floats(0.1, 5))
+    def budget(self, pick: int, seconds: float) -> None:
+        row = self.desk.job(self.jobs[pick % len(self.jobs)])
+        self.desk.wish(row.id, row.wish, max_device_seconds=seconds)
+
+    @precondition(lambda self: self.desk.chunks())
     @rule(pick=st.integers(0, 9))
-    def cancel(self, pick: int) -> None:
-        self.desk.cancel(self.jobs[pick % len(self.jobs)])
+    def begin(self, pick: int) -> None:
+        """A worker takes the token of a chunk: it cannot be withdrawn any more."""
+        chunk = self.desk.chunks()[pick % len(self.desk.chunks())]
+        self.desk.redis.delete(keys.token_key(chunk.job, chunk.number, chunk.attempt))
+
+    @precondition(lambda self: any(chunk.boot == f"b{self.boot}" for chunk in self.desk.chunks()))
+    @rule(pick=st.integers(0, 9), known=st.integers(0, 3))
+    def die(self, pick: int, known: int) -> None:
+        """The worker's process dies with a chunk in its hands."""
+        mine = [chunk for chunk in self.desk.chunks() if chunk.boot == f"b{self.boot}"]
+        chunk = mine[pick % len(mine)]
+        self.desk.hear(self._beat(holding=chunk, child=f"c{self.desk.beats}"))
+        self.desk.hear(self.desk.ended(chunk, list(chunk.numbers)[:known], child=f"d{self.desk.beats}"))
+        self.desk.take_back()
+        self._forgive()
+
+    @precondition(lambda self: any(chunk.kind == "render" for chunk in self.desk.chunks()))
+    @rule(bad=st.integers(1, 3), memory=st.booleans())
+    def break_down(self, bad: int, memory: bool) -> None:
+        """A run ends early by a broken device, or for want of memory, after it made some images."""
+        chunk = next(chunk for chunk in self.desk.chunks() if chunk.kind == "render")
+        left = list(chunk.numbers)[len(chunk.numbers) // 2 :]
+        reason = "out_of_memory" if memory else "device_error"
+        fault = {"reason": reason, "detail": "x", "ranges": Numbers.of(left[:bad]).to_json()}
+        manifest = self.desk.manifest(chunk, untried=Numbers.of(left).to_json(), fault=fault, device="elsewhere")
+        self.desk.recorder.record(self.desk.put(manifest))
+        self._forgive()
+
+    @precondition(lambda self: self.desk.chunks())
+    @rule(here=st.booleans())
+    def refuse(self, here: bool) -> None:
+        """A worker cannot render a job at all, or only this worker cannot."""
+        chunk = self.desk.chunks()[0]
+        self.desk.live = frozenset({"n1", "n2"} if here else {"n1"})
+        fatal = self.desk.manifest(chunk, images=[], models={}, fatal="no weights", fatal_here=here)
+        self.desk.recorder.record(self.desk.put(fatal))
+        self._forgive()
 
     @invariant()
     def the_books_balance(self) -> None:
@@ -122,7 +195,8 @@ class Story(RuleBasedStateMachine):
             ]
             assert len(waiting) == len(set(waiting))
             assert not set(waiting) & set(made)
-            if row.state == JobState.RUNNING:
+            assert row.done == sum(image.state == ImageState.DONE for image in made.values())
+            if row.state in (JobState.RUNNING, JobState.PAUSED, JobState.STOPPED) and row.retry is None:
                 assert len(made) + len(waiting) + (row.positions - row.cursor) == row.images
             if row.state == JobState.DONE:
                 assert waiting == []
@@ -135,6 +209,6 @@ def test_no_story_loses_doubles_or_forgets_an_image(broker_url: str) -> None:
     run_state_machine_as_test(
         Story,
         settings=settings(
-            max_examples=12, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=15, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

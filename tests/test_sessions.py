@@ -1,15 +1,21 @@
 """Who is alive, on a clock that the test moves: each reason for a loss, and that deafness is nobody's silence."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.planning.sessions import STORED_GRACE_S, AttemptId, Sessions
-from storage.wire.messages import Heartbeat, Holding
+from dispatcher.planning.sessions import STORED_GRACE_S, AttemptId, Blame, Sessions
+from storage.spec import Numbers
+from storage.wire.messages import AttemptName, Ended, Heartbeat, Holding, Ranges
 
 ATTEMPT: AttemptId = ("j", 1, 1)
 OTHER: AttemptId = ("j", 2, 1)
 SILENCE_S, IDLE_S = 30.0, 10.0
+NO_RANGES: Ranges = []
+BATCH: Ranges = [[4, 8, 1]]
+FOUR_TO_SEVEN = Numbers.of(range(4, 8))
 
 
 class Farm:
@@ -20,10 +26,16 @@ class Farm:
         self.now = 100.0
         self.count = 0
 
-    def hear(self, holding: AttemptId | None = None, *, after: float = 1.0, boot: str = "b", child: str = "c") -> None:
+    def hear(self, holding: AttemptId | None = None, *, after: float = 1.0, **said: Any) -> None:
         self.now += after
         self.count += 1
-        self.sessions.hear([beat(self.count, holding, boot=boot, child=child)], now=self.now)
+        self.sessions.hear([beat(self.count, holding, **said)], now=self.now)
+
+    def blame(self, *, boot: str = "b") -> Blame | None:
+        """Whose fault the loss of ATTEMPT is; there must be one."""
+        loss = self.sessions.lost(ATTEMPT, node="n", boot=boot, now=self.now, forgot=False)
+        assert loss is not None
+        return self.sessions.blame(ATTEMPT, node="n", loss=loss)
 
     def hear_nobody(self, *, after: float, complete: bool = False) -> None:
         self.now += after
@@ -33,14 +45,23 @@ class Farm:
         return self.sessions.lost(attempt, node="n", boot=boot, now=self.now, forgot=forgot)
 
 
-def beat(count: int, holding: AttemptId | None = None, *, boot: str = "b", child: str = "c") -> Heartbeat:
+def beat(
+    count: int, holding: AttemptId | None = None, *, boot: str = "b", child: str = "c", phase: Any = "running",
+    batch: Ranges = NO_RANGES, **more: Any,
+) -> Heartbeat:  # fmt: skip
     held = None
     if holding is not None:
-        held = Holding(job=holding[0], chunk=holding[1], attempt=holding[2], run="r", phase="running")
+        job, chunk, attempt = holding
+        held = Holding(job=job, chunk=chunk, attempt=attempt, run="r", phase=phase, batch=batch)
     return Heartbeat(
         node="n", boot=boot, child=child, beat=count, device_type="cpu", device="cpu", threads=1, memory_bytes=0,
-        renderer="fake", holding=held,
+        renderer="fake", holding=held, **more,
     )  # fmt: skip
+
+
+def ended(batch: Ranges, *, cause: Any = "died") -> Ended:
+    job, chunk, attempt = ATTEMPT
+    return Ended(job=job, chunk=chunk, attempt=attempt, batch=batch, cause=cause)
 
 
 @pytest.fixture
@@ -194,3 +215,86 @@ def test_a_worker_that_left_and_speaks_again_is_there(farm: Farm) -> None:
 
     assert farm.lost() is None
     assert len(farm.sessions.live(now=farm.now)) == 1
+
+
+def test_a_key_that_ran_out_while_we_were_deaf_is_no_farewell(farm: Farm) -> None:
+    farm.hear(ATTEMPT)
+    farm.sessions.deaf()
+    farm.now += 300
+
+    farm.hear_nobody(after=0, complete=True)
+    at_once = farm.lost()
+    farm.hear_nobody(after=SILENCE_S + 0.1, complete=True)
+
+    assert (at_once, farm.lost()) == (None, "worker silent")
+
+
+@pytest.mark.parametrize("boot", ["b", "after a restart"])
+def test_what_a_live_worker_has_on_its_disk_is_not_lost(farm: Farm, boot: str) -> None:
+    job, chunk, attempt = ATTEMPT
+    farm.hear(ATTEMPT)
+
+    farm.hear(boot=boot, child="new", spooled=[AttemptName(job=job, chunk=chunk, attempt=attempt)])
+    named = farm.lost()
+    farm.hear_nobody(after=SILENCE_S + 1)
+
+    assert named is None
+    assert farm.lost() is not None  # its worker is gone, and with it the disk
+
+
+def test_a_child_that_died_before_it_was_heard_is_noticed_by_what_the_next_one_found(farm: Farm) -> None:
+    farm.hear()
+    assert farm.lost() is None
+
+    farm.hear(child="new", ended=ended(BATCH))
+
+    assert farm.lost() == "worker's process died"
+    assert farm.blame() == Blame("died", FOUR_TO_SEVEN)
+
+
+BLAMES = [
+    pytest.param({"batch": BATCH}, {}, Blame("died", FOUR_TO_SEVEN), id="the last heartbeat names a batch"),
+    pytest.param({}, {}, Blame("died", None), id="nobody knows"),
+    pytest.param({"phase": "loading"}, {"ended": ended([])}, Blame("died", None), id="while it was loading"),
+    pytest.param({"phase": "uploading"}, {}, None, id="all was drawn"),
+    pytest.param({"batch": [[0, 1, 1]]}, {"ended": ended(BATCH)}, Blame("died", FOUR_TO_SEVEN), id="found"),
+    pytest.param({"batch": BATCH}, {"ended": ended(BATCH, cause="hung")}, Blame("hung", FOUR_TO_SEVEN), id="hung"),
+    pytest.param({}, {"ended": ended([[1, 2, 0]])}, Blame("died", None), id="a batch that is no range"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "after", "blame"), BLAMES)
+def test_a_process_that_died_is_laid_on_what_was_in_its_pipeline(
+    farm: Farm, before: dict[str, Any], after: dict[str, Any], blame: Blame | None
+) -> None:
+    farm.hear(ATTEMPT, **before)
+
+    farm.hear(child="new", **after)
+
+    assert farm.blame() == blame
+
+
+def test_a_restarted_worker_is_nobodys_fault_unless_its_life_file_says_so(farm: Farm) -> None:
+    farm.hear(ATTEMPT, batch=BATCH)
+    farm.hear(boot="next", child="new")
+    innocent = farm.blame()
+
+    farm.hear(boot="next", child="new", ended=ended(BATCH, cause="hung"))
+
+    assert innocent is None
+    assert farm.blame() == Blame("hung", FOUR_TO_SEVEN)
+
+
+@pytest.mark.parametrize("how", ["silent", "left", "forgot", "idle"])
+def test_what_the_farm_loses_is_nobodys_fault(farm: Farm, how: str) -> None:
+    farm.hear(ATTEMPT if how in ("silent", "left") else None, batch=BATCH)
+    farm.lost()
+    if how == "idle":
+        farm.hear(after=IDLE_S + 1)
+    elif how in ("silent", "left"):
+        farm.hear_nobody(after=SILENCE_S + 1 if how == "silent" else 1, complete=how == "left")
+
+    loss = farm.sessions.lost(ATTEMPT, node="n", boot="b", now=farm.now, forgot=how == "forgot")
+
+    assert loss is not None
+    assert farm.sessions.blame(ATTEMPT, node="n", loss=loss) is None

@@ -53,10 +53,6 @@ FAULTS = [
     pytest.param("exclude: {a: 1}", "exclude = {'a': 1}: must be a list", id="exclude as a mapping"),
     pytest.param("1: 2", "1 = 1: keys must be text; put it in quotes", id="number as key"),
     pytest.param("axes: {1: [2]}", "axes.1 = 1: must be text; put it in quotes", id="number as axis"),
-    pytest.param("a0: &b0 [x]\n" + BOMB, "a0 = ['x']: unknown key", id="alias bomb"),
-    pytest.param("axes: {seed: [&b0 [x]]}\n" + BOMB, "unknown key", id="alias bomb under an axis"),
-    pytest.param("b0: &b0 {x: 1}\n" + MERGES, "b0 = {'x': 1}: unknown key", id="merge bomb"),
-    pytest.param("exclude: &e [*e]", "exclude[0] = [[[[...]]]]: must be a mapping", id="list that holds itself"),
 ]
 
 
@@ -90,7 +86,10 @@ def test_a_fault_names_the_key_the_value_and_the_rule(tmp_path: Path, lines: str
         pytest.param(
             "a: !!python/object:os.system {}\n", "not YAML: could not determine a constructor", id="python tag"
         ),
-        pytest.param("[" * 1200, "not YAML: maximum recursion depth exceeded", id="deep"),
+        pytest.param("[" * 1200, "not YAML: nested deeper than 64 levels", id="deep"),
+        pytest.param("a0: &b0 [x]\n" + BOMB, "aliases and merges unpack to more than 1000000 values", id="alias bomb"),
+        pytest.param("b0: &b0 {x: 1}\n" + MERGES, "unpack to more than 1000000 values", id="merge bomb"),
+        pytest.param("exclude: &e [*e]", "an alias that stands for what it is part of", id="list that holds itself"),
     ],
 )
 def test_a_file_that_is_no_job_file_is_refused_with_its_place(tmp_path: Path, text: str | bytes, message: str) -> None:

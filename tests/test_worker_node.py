@@ -68,7 +68,7 @@ def test_a_chunk_becomes_images_and_a_manifest(desk: Desk) -> None:
     assert [image.number for image in manifest.images] == list(range(10))
     assert (manifest.failed, manifest.untried, manifest.fatal) == ([], [], None)
     assert (manifest.node, manifest.models) == (NODE, models)
-    assert manifest.seconds.keys() == {"load", "render", "encode", "upload", "total"}
+    assert manifest.seconds.keys() == {"load", "render", "encode", "upload", "wait", "total"}
     for image in manifest.images:
         check_image(desk, manifest, image)
 

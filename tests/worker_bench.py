@@ -1,11 +1,9 @@
 """One run of a chunk without processes or a broker, for tests of what runs store."""
 
-import threading
 from pathlib import Path
 from typing import Any
 
-from storage.blobs import FolderStore
-from storage.errors import StoreAway
+from moody_store import MoodyStore
 from storage.settings import Settings
 from storage.spec import JobFile, Spec, canonical, freeze
 from storage.spec_store import SpecStore
@@ -16,46 +14,37 @@ from worker.fake import FakeRenderer
 from worker.renderer import Renderer
 from worker.runs import Run, Tools
 from worker.runs.inputs import Inputs
+from worker.runs.spool import Disk, Spool
 from worker.runs.uploads import Uploads
 from worker_desk import PLAN
 
-
-class AwayStore(FolderStore):
-    """A folder that is away for some puts."""
-
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
-        self.away = 0
-        self.asked = threading.Event()
-
-    def put(self, key: str, data: bytes, *, content_type: str = "application/octet-stream") -> None:
-        if self.away > 0:
-            self.away -= 1
-            self.asked.set()
-            raise StoreAway(self.address, "a test")
-        super().put(key, data, content_type=content_type)
+SCALE = 0.02  # of every waiting time
 
 
 class Bench:
     """A store, a spec, a fake model and the tools of a child."""
 
-    def __init__(self, folder: Path, renderer: Renderer | None = None) -> None:
+    def __init__(self, folder: Path, renderer: Renderer | None = None, *, spool_bytes: int = 10**9) -> None:
+        """Have all of it in `folder`. Nothing sends what is spooled until `self.spool.start`."""
         self.folder = folder
-        self.store = AwayStore(folder / "store")
-        self.store.check()
+        self.store = MoodyStore(folder / "store")
         self.renderer: Renderer = renderer or FakeRenderer(Settings(home=folder, resident_pipelines=2))
         self.spec: Spec
+        self.level = Level()
+        self.disk = Disk(folder / "spool", cap=spool_bytes)
+        self.spool = Spool(self.disk, self.store, level=self.level, scale=SCALE)
+        assert self.spool.resume()
         self.tools = Tools(
-            renderer=self.renderer, store=self.store, specs=SpecStore(self.store), uploads=Uploads(2), level=Level(),
-            inputs=Inputs(self.store, max_pixels=10**8),
-            node="n-cpu", boot="b",
+            renderer=self.renderer, store=self.store, specs=SpecStore(self.store), uploads=Uploads(2),
+            level=self.level, inputs=Inputs(self.store, max_pixels=10**8), spool=self.spool,
+            node="n-cpu", boot="b", time_scale=SCALE,
         )  # fmt: skip
 
     def freeze(self, **entries: Any) -> ChunkMessage:
         """A message for all images of a new job on the model `model`."""
         entries = {"model": "model", "prompt": "a fox", "steps": 2, "axes": {"seed": {"count": 6}}, **entries}
         self.spec = freeze(JobFile.model_validate(entries), base=self.folder, name="test", max_images=1000)
-        self.store.put(keys.spec_key("job"), canonical(self.spec.to_json()))
+        self.store.put(keys.spec_key("job", self.spec.hash), canonical(self.spec.to_json()))
         models = {
             key: self.renderer.resolve(model["source"], kind=model["kind"]) for key, model in self.spec.models.items()
         }

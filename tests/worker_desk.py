@@ -64,7 +64,7 @@ class Desk:
     def freeze(self, **entries: Any) -> Spec:
         """Freeze a job and put its spec into the store."""
         self.spec = freeze(JobFile.model_validate(entries), base=self.home, name="test", max_images=10**6)
-        self.store.put(keys.spec_key(self.job), canonical(self.spec.to_json()))
+        self.store.put(keys.spec_key(self.job, self.spec.hash), canonical(self.spec.to_json()))
         return self.spec
 
     def message(self, numbers: range | None = None, *, chunk: int = 1, **more: Any) -> ChunkMessage:

@@ -11,6 +11,8 @@ from storage.blobs import open_store
 from storage.errors import FarmError, StoreAway, UserError
 from storage.settings import load_settings
 from worker.devices import core_count, find_cards, host_name, plan_nodes
+from worker.host.keeper import Circumstances
+from worker.host.notices import Notices
 from worker.node import need_broker
 from worker.supervisor import Supervisor
 
@@ -40,10 +42,11 @@ def start(devices: str, name: str | None) -> None:
     """Start one worker per device and keep them alive.
 
     Needs FARM_BROKER_URL and, unless the farm runs on this host, FARM_STORE_URL. SIGTERM or Ctrl-C ends all workers
-    at their next step; a second one at once.
+    at their next step; a second one at once. A worker that hangs is killed and started again. One whose device breaks
+    three times in ten minutes is left alone until the next start of this command.
     """
     settings = load_settings()
-    need_broker(settings)
+    broker_url = need_broker(settings)
     store = open_store(settings.store_address, endpoint=settings.s3_endpoint, region=settings.s3_region)
     logs.configure(settings.log_level)
     try:
@@ -53,7 +56,9 @@ def start(devices: str, name: str | None) -> None:
     plans = plan_nodes(
         devices, host=host_name(name), cards=find_cards(), cores=core_count(), threads=settings.cpu_threads
     )
-    sys.exit(Supervisor(plans).run())
+    scale = settings.time_scale
+    shared = Circumstances(home=settings.home, scale=scale, notices=Notices(broker_url, scale=scale))
+    sys.exit(Supervisor(plans, shared).run())
 
 
 if __name__ == "__main__":

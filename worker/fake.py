@@ -1,14 +1,19 @@
 """A renderer without torch: test pictures at once, for trying a farm without a GPU and for tests of everything else.
 
-A fake model is a folder with a fake.json: {"width": 64, "height": 64, "seconds_per_step": 0.0, "fail_seeds": [],
-"blank_seeds": [], "kill_seeds": []}, every key optional. `fail_seeds` raise, `blank_seeds` come out blank,
-`kill_seeds` end the process. A picture shows its recipe: colours from the recipe's hash, the seed in digits.
+A fake model is a folder with a fake.json: {"width": 64, "height": 64, "seconds_per_step": 0.0}, every key optional. A
+picture shows its recipe: colours from the recipe's hash, the seed in digits.
+
+More keys make a model misbehave as real ones do, for tests of a farm under faults. Seeds are listed under
+`fail_seeds` (the call raises), `blank_seeds` (the picture is blank), `kill_seeds` (the process dies), `hang_seeds` (the
+call never comes to its last step, and hears no order to stop) and `device_error_seeds` (the call raises what torch
+raises when the device is broken). A batch larger than `oom_batch` does not fit the device.
 """
 
 import hashlib
 import json
 import os
 import platform
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -43,6 +48,17 @@ class FakeModel(BaseModel):
     fail_seeds: list[int] = []
     blank_seeds: list[int] = []
     kill_seeds: list[int] = []
+    hang_seeds: list[int] = []
+    device_error_seeds: list[int] = []
+    oom_batch: int | None = Field(default=None, ge=0)
+
+
+class OutOfMemoryError(RuntimeError):
+    """Called as torch calls it: runs know such errors by their names."""
+
+
+class AcceleratorError(RuntimeError):
+    """Likewise."""
 
 
 class FakeRenderer:
@@ -105,22 +121,44 @@ class FakeRenderer:
     ) -> list[Picture | Flaw]:
         """See `Renderer.render`."""
         model = self._loaded[recipes[0]["model"]]
-        if any(recipe["seed"] in model.kill_seeds for recipe in recipes):
-            os._exit(9)
+        _misbehave(model, recipes)
         pictures = [draw(recipe) for recipe in recipes]
         steps = recipes[0]["steps"]
         for step in range(1, steps + 1):
             time.sleep(model.seconds_per_step)
+            if step == steps and _any_of(model.hang_seeds, recipes):
+                threading.Event().wait()
             if watch.preview_every and step % watch.preview_every == 0:
                 for slot, picture in enumerate(pictures):
                     watch.preview(slot, _unfinished(picture, step / steps))
             watch.step(step, steps)
-        for recipe in recipes:
-            if recipe["seed"] in model.fail_seeds:
-                raise RuntimeError(f"seed {recipe['seed']} stands under fail_seeds")
+        if failing := _any_of(model.fail_seeds, recipes):
+            raise RuntimeError(f"seed {failing[0]} stands under fail_seeds")
         blank = [recipe["seed"] in model.blank_seeds for recipe in recipes]
         made = [Image.new("RGB", one.size) if empty else one for one, empty in zip(pictures, blank, strict=True)]
         return [Picture(one) for one in made]
+
+    def recover(self) -> bool:
+        """See `Renderer.recover`; there is nothing to let go of."""
+        return False
+
+    def memory(self) -> str:
+        """See `Renderer.memory`."""
+        return f"{self.device.name}, which has none"
+
+
+def _misbehave(model: FakeModel, recipes: Sequence[Recipe]) -> None:
+    """What a fake.json wants to go wrong at the beginning of a call."""
+    if _any_of(model.kill_seeds, recipes):
+        os._exit(9)
+    if model.oom_batch is not None and len(recipes) > model.oom_batch:
+        raise OutOfMemoryError(f"out of memory: a batch of {len(recipes)}, and oom_batch is {model.oom_batch}")
+    if failing := _any_of(model.device_error_seeds, recipes):
+        raise AcceleratorError(f"seed {failing[0]} stands under device_error_seeds")
+
+
+def _any_of(seeds: Sequence[int], recipes: Sequence[Recipe]) -> list[int]:
+    return [recipe["seed"] for recipe in recipes if recipe["seed"] in seeds]
 
 
 def draw(recipe: Recipe) -> Image.Image:

@@ -30,14 +30,16 @@ from storage.settings import Settings, load_settings
 from storage.wire import keys
 from storage.wire.celery_app import make_app
 from storage.wire.messages import Heartbeat
+from worker.child.life import LifeFile, life_path
 from worker.child.link import celery_name, connect
 from worker.child.tasks import BOOT_VARIABLE, NODE_VARIABLE, STOP_SIGNAL
 
 log = logging.getLogger("worker.node")  # not "__main__"
 
 NAME_TAKEN: Final = 3  # exit code
-STOP_LIMIT_S: Final = 15
+STOP_LIMIT_S: Final = 15.0
 QUEUE_TTL_S: Final = 600  # an idle queue of a dead boot goes away by itself
+_SHORTEST_STOP_S: Final = 3.0
 _WATCH_S: Final = 3.2
 _LOOK_S: Final = 0.2
 _AWAY_S: Final = 1.0
@@ -58,11 +60,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logs.configure(settings.log_level)
     logging.getLogger("celery.worker.request").addFilter(_one_line)
     if options.lifeline is not None:
-        threading.Thread(target=_hold, args=(options.lifeline,), name="lifeline", daemon=True).start()
-    if has_rival(broker_url, options.node, watch_s=max(_WATCH_S, 3.2 * settings.beat_s)):
+        limit_s = stop_limit_s(settings.time_scale)
+        threading.Thread(target=_hold, args=(options.lifeline, limit_s), name="lifeline", daemon=True).start()
+    if has_rival(broker_url, options.node, watch_s=max(_WATCH_S * settings.time_scale, 3.2 * settings.beat_s)):
         log.error("a live worker has this name; choose another with --name", extra={"node": options.node})
         return NAME_TAKEN
+    LifeFile(life_path(settings.home, options.node)).note_parent()
     return _serve(broker_url, options.node)
+
+
+def stop_limit_s(scale: float) -> float:
+    """Seconds that a node gets to write its manifest and end."""
+    return max(_SHORTEST_STOP_S, STOP_LIMIT_S * scale)
 
 
 def need_broker(settings: Settings) -> str:
@@ -73,12 +82,15 @@ def need_broker(settings: Settings) -> str:
 
 
 def has_rival(broker_url: str, node: str, *, watch_s: float) -> bool:
-    """Whether another life of `node` beats now. A key that a killed one left behind does not grow."""
+    """Whether another life of `node` beats now. A key that a killed one left behind does not grow.
+
+    Where the broker lost its memory a moment ago a rival may be overlooked; the links of the two find each other then.
+    """
     with connect(broker_url) as client:
         first = _look(client, node)
         deadline = time.monotonic() + watch_s
         while first is not None and time.monotonic() < deadline:
-            time.sleep(_LOOK_S)
+            time.sleep(min(_LOOK_S, watch_s / 8))
             now = _look(client, node)
             if now != first:
                 return now is not None
@@ -143,13 +155,13 @@ def _one_line(record: logging.LogRecord) -> bool:
     return True
 
 
-def _hold(lifeline: int) -> None:
+def _hold(lifeline: int, limit_s: float) -> None:
     """Wait for the supervisor's death, then end in order, and at last by force."""
     while os.read(lifeline, 1):
         pass
     log.warning("the supervisor is gone, ending")
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(STOP_LIMIT_S)
+    time.sleep(limit_s)
     if os.getpgid(0) == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os._exit(1)

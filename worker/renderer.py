@@ -112,6 +112,18 @@ class Renderer(Protocol):
             Exception: Whatever the pipeline raises; nothing of the batch was made.
         """
 
+    def recover(self) -> bool:
+        """After out of memory: let go of all but the models that were loaded last. `load` follows.
+
+        Where `load` was what failed, that is all of them. Not called after an error of the device.
+
+        Returns:
+            Whether there was anything to let go of, so that it is worth trying again.
+        """
+
+    def memory(self) -> str:
+        """The device and what is left of its memory, for people: "NVIDIA H100, 70.1 of 79.2 GiB free"."""
+
 
 def make_renderer(settings: "Settings", store: "BlobStore") -> Renderer:
     """The renderer that the settings name; only then is torch imported. Frozen models come from `store`."""

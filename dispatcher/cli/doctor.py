@@ -8,6 +8,8 @@ import click
 from dispatcher.cli.common import echo_json, json_option, open_farm
 from dispatcher.farm import Farm
 from storage.errors import BrokerAway, FarmError
+from storage.settings import Settings
+from storage.wire.broker_safety import problem_of
 
 MIN_FREE_BYTES = 2 * 2**30
 
@@ -54,11 +56,20 @@ def _broker(farm: Farm) -> str:
         return "embedded; starts with 'farm up' or 'farm run'"
     try:
         broker.hear()
-    except BrokerAway:
+    except BrokerAway as error:
         if farm.settings.broker_url is None:
             return "embedded; not running now, starts with 'farm up' or 'farm run'"
-        raise
-    return broker.address
+        address, reason = error.args
+        raise BrokerAway(address, f"{reason}{_openness(farm.settings)}") from None
+    return f"{broker.address}{_openness(farm.settings)}"
+
+
+def _openness(settings: Settings) -> str:
+    """A word of warning about a broker that only FARM_INSECURE_BROKER lets through."""
+    url = "" if settings.broker_url is None else settings.broker_url.get_secret_value()
+    if not url or problem_of(url, insecure=False) is None:
+        return ""
+    return "; it has no password, and FARM_INSECURE_BROKER lets anybody who reaches it run this farm"
 
 
 def _workers(farm: Farm) -> str:

@@ -1,5 +1,6 @@
-"""Commands about jobs: submit, look, follow, cancel."""
+"""Commands about jobs: submit, look, follow."""
 
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,20 +19,26 @@ from dispatcher.cli.common import (
     plain_option,
     set_option,
 )
+from dispatcher.cli.wishes import terms_options
+from storage.states import JobState
 
 
 @click.command()
 @file_argument
 @set_option
 @click.option("--new", is_flag=True, help="Start another job even if this file has one already.")
+@terms_options
 @json_option
-def submit(file: Path, changes: tuple[str, ...], new: bool, as_json: bool) -> None:
+def submit(file: Path, changes: tuple[str, ...], new: bool, as_json: bool, **terms: Any) -> None:
     """Queue the job that FILE describes.
 
     Works while the broker is away. Safe to repeat: the same file again goes on with its unfinished job.
     """
     from dispatcher.inputs import say_inputs
+    from dispatcher.planning.terms import parse_terms
     from dispatcher.submission import submit as submit_spec
+
+    parsed = parse_terms(**terms, now=time.time())
 
     farm = open_farm()
     spec = load_spec(farm, file, changes=changes)
@@ -44,13 +51,15 @@ def submit(file: Path, changes: tuple[str, ...], new: bool, as_json: bool) -> No
         source=again("run", file, changes),
         new=new,
         say=say_inputs,
+        terms=parsed,
     )
     if as_json:
         echo_json({**_summary(done.row), "new": done.is_new})
         return
     verb = "queued" if done.is_new else f"is {done.row.state} already"
     click.echo(f"job {done.row.name} ({done.row.id}) {verb}: {done.row.images} images")
-    click.echo(f"follow it: ./farm watch {done.row.id}")
+    waits = done.row.state in (JobState.PAUSED, JobState.STOPPED)
+    click.echo(f"go on: ./farm resume {done.row.id}" if waits else f"follow it: ./farm watch {done.row.id}")
 
 
 @click.command()
@@ -123,14 +132,13 @@ def show(job: str, as_json: bool) -> None:
 @job_argument
 @plain_option
 def watch(job: str, plain: bool) -> int:
-    """Follow a job until it ends. Ctrl-C ends the watching, not the job."""
+    """Follow a job until it ends or stops itself. Ctrl-C ends the watching, not the job."""
     from dispatcher.cli.services import _broker_url
     from dispatcher.service.broker import Broker
     from dispatcher.views.screen import make_screen
     from dispatcher.views.watching import follow
     from storage.errors import InvalidSetting
     from storage.sql import jobs
-    from storage.states import JobState
 
     farm = open_farm()
     with farm.database.read() as connection:
@@ -147,28 +155,12 @@ def watch(job: str, plain: bool) -> int:
     return 0 if last.row.state == JobState.DONE and not last.row.failed else 1
 
 
-@click.command()
-@job_argument
-def cancel(job: str) -> None:
-    """Cancel a job at the next step. Images that are made are kept."""
-    from storage.sql import jobs
-    from storage.states import Wish
-
-    farm = open_farm()
-    with farm.database.write() as connection:
-        row = jobs.find(connection, job)
-        if row.is_open:
-            jobs.wish(connection, row.id, Wish.CANCEL)
-    if row.is_open:
-        click.echo(f"job {row.name} ({row.id}) will be cancelled; {row.done} images are kept")
-    else:
-        click.echo(f"job {row.name} ({row.id}) is {row.state} already")
-
-
 def _summary(row: Any) -> dict[str, Any]:
     return {
         "id": row.id, "name": row.name, "user": row.user, "state": str(row.state), "wish": str(row.wish),
-        "reason": row.reason, "images": row.images, "done": row.done, "failed": row.failed,
+        "reason": row.reason, "images": row.images, "done": row.done, "failed": row.failed, "linked": row.linked,
+        "priority": str(row.priority), "reuse": str(row.reuse), "deadline": row.deadline,
+        "device_seconds": round(row.device_seconds, 3), "max_device_seconds": row.max_device_seconds,
         "seconds_per_image": row.seconds_per_image, "spec_hash": row.spec_hash, "source": row.source,
         "created_at": row.created_at, "started_at": row.started_at, "finished_at": row.finished_at,
     }  # fmt: skip

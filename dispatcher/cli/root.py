@@ -15,7 +15,11 @@ from storage.errors import FarmError, UserError, nearest
 COMMANDS = {
     "demo": "demo", "run": "run", "init": "files", "check": "files", "schema": "files", "schedulers": "schedulers",
     "up": "services", "dispatcher": "services", "flower": "services", "doctor": "doctor",
-    "submit": "jobs", "ls": "jobs", "show": "jobs", "watch": "jobs", "cancel": "jobs",
+    "submit": "jobs", "ls": "jobs", "show": "jobs", "watch": "jobs",
+    "pause": "wishes", "resume": "wishes", "cancel": "wishes", "retry": "wishes", "logs": "logs",
+    "extend": "extend",
+    "why": "control", "workers": "control", "priority": "control", "drain": "control",
+    "gc": "keeping", "rm": "keeping", "du": "keeping", "fsck": "keeping", "rebuild": "keeping",
     "model": "models", "put": "inputs",
     "image": "pictures", "images": "pictures", "sheet": "pictures", "completion": "files",
 }  # fmt: skip

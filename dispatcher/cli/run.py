@@ -1,6 +1,7 @@
 """`farm run`: an embedded farm for one job."""
 
 import shlex
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from dispatcher.cli.common import (
     quick_spec,
     set_option,
 )
+from dispatcher.cli.wishes import terms_options
 from storage.errors import InvalidSpec
 
 LAPTOP_CHUNK_S = 5.0  # one host has no queue to hide: pictures should appear soon
@@ -39,6 +41,7 @@ LAPTOP_CHUNK_S = 5.0  # one host has no queue to hide: pictures should appear so
 @click.option("--new", is_flag=True, help="Start another job even if this file has one already.")
 @click.option("--devices", default="all", show_default=True, help="all (every GPU, else the CPU), cpu, or 0,1.")
 @name_option
+@terms_options
 @plain_option
 def run(
     file: Path | None,
@@ -48,6 +51,9 @@ def run(
     pattern: str,
     plain: bool,
     changes: tuple[str, ...],
+    priority: str | None,
+    deadline: str | None,
+    max_device_hours: float | None,
     **quick: Any,
 ) -> int:
     """Render one job on this machine.
@@ -58,8 +64,10 @@ def run(
 
     The first Ctrl-C stops cleanly and says how to go on, a second one stops at once.
     """
+    from dispatcher.planning.terms import parse_terms
     from dispatcher.rendering import Options, render
 
+    terms = parse_terms(priority=priority, deadline=deadline, max_device_hours=max_device_hours, now=time.time())
     farm = open_farm()
     if file is not None:
         if quick["model"] or quick["prompts"]:
@@ -68,7 +76,9 @@ def run(
     else:
         spec, source = _quick(farm, quick)
     echo_notes(spec)
-    options = Options(out=out, pattern=pattern, devices=devices, plain=plain, new=new, chunk_s=LAPTOP_CHUNK_S)
+    options = Options(
+        out=out, pattern=pattern, devices=devices, plain=plain, new=new, chunk_s=LAPTOP_CHUNK_S, terms=terms
+    )
     return render(farm, spec, source=source, options=options)
 
 

@@ -13,6 +13,7 @@ import click
 
 from storage.errors import PortTaken
 from storage.settings import Settings
+from storage.wire.broker_safety import celery_url
 
 USER = "farm"
 COLUMNS = "name,uuid,state,args,result,received,started,runtime,worker"
@@ -32,7 +33,7 @@ def run_flower(settings: Settings, *, broker_url: str, address: str, port: int) 
     state.parent.mkdir(parents=True, exist_ok=True)
     env = {
         **{name: value for name, value in os.environ.items() if not name.startswith("FARM_FLOWER")},
-        "CELERY_BROKER_URL": broker_url, "FLOWER_BASIC_AUTH": f"{USER}:{secret}", "FLOWER_ADDRESS": address,
+        "CELERY_BROKER_URL": celery_url(broker_url), "FLOWER_BASIC_AUTH": f"{USER}:{secret}", "FLOWER_ADDRESS": address,
         "FLOWER_PORT": str(port), "FLOWER_PERSISTENT": "True", "FLOWER_DB": str(state),
         "FLOWER_MAX_TASKS": str(MAX_TASKS), "FLOWER_TASKS_COLUMNS": COLUMNS, "FLOWER_STATE_SAVE_INTERVAL": "60000",
     }  # fmt: skip

@@ -57,7 +57,7 @@ def cut(job: Job, *, cursor: int, images: int, models: Mapping[str, ModelFacts])
     while cursor < stop and len(numbers) < images:
         place = job[job.number_at(cursor)]
         if place is not None:
-            here = (place.values["model"], _size(place, models[place.values["model"]]))
+            here = (place.values["model"], size_of(place, models[place.values["model"]]))
             if kind is not None and here != kind:
                 break
             kind = here
@@ -69,7 +69,8 @@ def cut(job: Job, *, cursor: int, images: int, models: Mapping[str, ModelFacts])
     return Cut(numbers=Numbers.of(numbers), cursor=cursor, model=model, size=size)
 
 
-def _size(place: Place, facts: ModelFacts) -> tuple[int, int]:
+def size_of(place: Place, facts: ModelFacts) -> tuple[int, int]:
+    """Width and height of an image in pixels: what the job says, else what its checkpoint was made for."""
     width, height = place.values["width"] or facts.width, place.values["height"] or facts.height
     assert width is not None  # no report about a checkpoint without a size is recorded
     assert height is not None

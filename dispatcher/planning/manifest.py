@@ -5,8 +5,8 @@ from storage.spec import Job, Numbers, digest
 from storage.spec.recipe import CHECKPOINT
 from storage.sql.chunks import ChunkRow
 from storage.sql.jobs import JobRow
-from storage.wire.keys import run_prefix
-from storage.wire.messages import FLAGS, Manifest
+from storage.wire.keys import image_key, preview_key, run_prefix
+from storage.wire.messages import FLAGS, Manifest, Ranges
 
 
 def check_manifest(manifest: Manifest, *, key: str, job: Job, job_row: JobRow, chunk: ChunkRow) -> None:
@@ -26,11 +26,13 @@ def check_manifest(manifest: Manifest, *, key: str, job: Job, job_row: JobRow, c
     if manifest.fatal is not None:
         return
     if chunk.kind == "resolve":
-        _check_resolved(manifest, key=key, job=job)
+        if manifest.fault is None:
+            _check_resolved(manifest, key=key, job=job)
         return
     if manifest.plan != chunk.plan:
         raise ManifestRefused(key, "was rendered by another plan")
     _check_models(manifest, key=key, job_row=job_row)
+    _check_fault(manifest, key=key, chunk=chunk)
     _check_numbers(manifest, key=key, chunk=chunk)
     _check_images(manifest, key=key, job=job, job_row=job_row)
 
@@ -39,7 +41,7 @@ def _check_origin(manifest: Manifest, *, key: str, job_row: JobRow, chunk: Chunk
     if not 1 <= manifest.attempt <= chunk.attempt:
         reason = f"attempt {manifest.attempt} was never issued (the last one is {chunk.attempt})"
         raise ManifestRefused(key, reason)
-    if manifest.spec_hash != job_row.spec_hash:
+    if manifest.spec_hash not in (job_row.spec_hash, *job_row.specs):
         raise ManifestRefused(key, f"is about spec {manifest.spec_hash}")
     try:
         digest(manifest.environment)
@@ -67,14 +69,29 @@ def _check_models(manifest: Manifest, *, key: str, job_row: JobRow) -> None:
             raise ManifestRefused(key, f"model {name!r} had other bytes")
 
 
-def _check_numbers(manifest: Manifest, *, key: str, chunk: ChunkRow) -> None:
+def _check_fault(manifest: Manifest, *, key: str, chunk: ChunkRow) -> None:
+    if manifest.fault is None:
+        return
+    suspects = _numbers(manifest.fault.ranges, key=key, what="what the fault names", chunk=chunk)
+    untried = set(_numbers(manifest.untried, key=key, what="untried", chunk=chunk))
+    if not untried.issuperset(suspects):
+        raise ManifestRefused(key, "lays its fault on images that it does not leave untried")
+
+
+def _numbers(ranges: Ranges, *, key: str, what: str, chunk: ChunkRow) -> Numbers:
+    """Ranges as numbers, no more than the chunk has: whoever goes on may count them one by one."""
     try:
-        untried = Numbers.from_json(manifest.untried)
-        count = len(untried)
+        numbers = Numbers.from_json(ranges)
+        count = len(numbers)
     except (TypeError, ValueError, OverflowError):
-        raise ManifestRefused(key, "untried is no list of ranges") from None
-    if count > chunk.images:  # before anything counts them one by one
-        raise ManifestRefused(key, f"left {count} images untried, its chunk has {chunk.images}")
+        raise ManifestRefused(key, f"{what} is no list of ranges") from None
+    if count > chunk.images:
+        raise ManifestRefused(key, f"{what}: {count} images, its chunk has {chunk.images}")
+    return numbers
+
+
+def _check_numbers(manifest: Manifest, *, key: str, chunk: ChunkRow) -> None:
+    untried = _numbers(manifest.untried, key=key, what="untried", chunk=chunk)
     said = [made.number for made in manifest.images] + [failed.number for failed in manifest.failed]
     said += untried
     if len(said) != len(set(said)):
@@ -87,8 +104,10 @@ def _check_images(manifest: Manifest, *, key: str, job: Job, job_row: JobRow) ->
     prefix = run_prefix(manifest.job, manifest.chunk, manifest.attempt, manifest.run)
     assert job_row.models is not None
     for made in manifest.images:
-        if not made.key.startswith(prefix) or (made.preview is not None and not made.preview.startswith(prefix)):
-            raise ManifestRefused(key, f"names an object outside {prefix}")
+        if made.key != image_key(prefix, made.number, "png") or made.preview not in (
+            None, preview_key(prefix, made.number),
+        ):  # fmt: skip
+            raise ManifestRefused(key, f"image {made.number} names another object than its own below {prefix}")
         if unknown := [flag for flag in made.flags if flag not in FLAGS]:
             raise ManifestRefused(key, f"image {made.number} has an unknown flag {unknown[0]!r}")
         place = job[made.number]

@@ -1,4 +1,4 @@
-"""From jobs to chunks in workers' queues: the next numbers of the fairest job, a row first, then the message.
+"""From jobs to chunks in workers' queues: the next numbers of the job whose turn it is, a row first, then the message.
 
 The row is committed before anything is published. A crash in between leaves an issued chunk that no worker ever
 reports, which the reconciler takes back.
@@ -6,50 +6,71 @@ reports, which the reconciler takes back.
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import Connection
 
-from dispatcher.planning.cutting import chunk_images, cut
-from dispatcher.planning.placement import Seat, Send, Want, choose
+from dispatcher.planning.placement import Send, Want, choose, fits_nowhere
+from dispatcher.planning.turns import CLASSES, RANKS
+from dispatcher.service.board import Board, read_board
 from dispatcher.service.broker import Broker
-from dispatcher.service.recorder import end_job, finish_if_complete
+from dispatcher.service.cutter import Cutter, Cutting
+from dispatcher.service.fitting import choose_for, piece_of, settle
+from dispatcher.service.steps import end_job
 from storage.errors import PermanentError
-from storage.spec import Job, Numbers
-from storage.spec.plan import Plan, choose_plan
+from storage.spec import Job
 from storage.spec.recipe import CHECKPOINT
 from storage.spec_store import SpecStore
-from storage.sql import Database, chunks, jobs
-from storage.sql.chunks import ChunkRow, NewChunk
+from storage.sql import Database, chunks, jobs, plans
+from storage.sql.chunks import ChunkRow
 from storage.sql.jobs import JobRow
-from storage.states import ChunkState, JobState, Wish
+from storage.states import ChunkState, JobState, Priority
 from storage.wire.messages import ChunkMessage, Heartbeat, ModelEntry
 
 log = logging.getLogger(__name__)
-MAX_IDLE = 10  # decisions a round that come to nothing: empty places to walk over, jobs that cannot go on
+MAX_IDLE: Final = 10  # decisions a round that come to nothing: empty places to walk over, jobs that cannot go on
+LINK_S: Final = 2.0  # of a round that linking may take before others have their turn
+AGEING_S: Final = 1800.0
+Fence = Callable[[Connection], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Board:
-    """Everything that one decision looks at."""
+class _Outcome:
+    """What came of a decision."""
 
-    jobs: Mapping[str, JobRow]
-    ready: Mapping[tuple[str, int], ChunkRow]
-    seats: list[Seat]
-    wants: list[Want]
+    chunk: ChunkRow | None = None  # as issued
+    job: Job | None = None
+    linked: bool = False
 
 
 class Feeder:
     """Fills the seats of live workers. The only one that cuts and issues chunks."""
 
-    def __init__(self, database: Database, broker: Broker, specs: SpecStore, *, chunk_s: float) -> None:
+    def __init__(
+        self, database: Database, broker: Broker, specs: SpecStore, *,
+        chunk_s: float, give_up: Callable[..., bool], ageing_s: float = AGEING_S,
+    ) -> None:  # fmt: skip
+        """Take the parts.
+
+        Args:
+            database: SQL.
+            broker: Redis.
+            specs: The frozen specs.
+            chunk_s: Seconds that a chunk aims at.
+            give_up: Fails the images of a chunk that no device can hold: `Recorder.give_up`.
+            ageing_s: After how long without a device a job counts one class higher.
+        """
         self._database = database
         self._broker = broker
         self._specs = specs
         self._chunk_s = chunk_s
+        self._give_up = give_up
+        self._ageing_s = ageing_s
+        self._cutter = Cutter(chunk_s=chunk_s)
 
-    def feed(self, workers: Sequence[Heartbeat], *, fence: Callable[[Connection], None]) -> int:
+    def feed(self, workers: Sequence[Heartbeat], *, fence: Fence) -> int:
         """Issue chunks until no worker has room or no job has work. Returns how many.
 
         Raises:
@@ -58,142 +79,137 @@ class Feeder:
             StoreAway: A spec could not be read.
         """
         sent = idle = 0
+        linking_until = time.monotonic() + LINK_S
         while workers and idle < MAX_IDLE:
-            with self._database.read() as connection:
-                board = read_board(connection, workers)
+            board = self._read(workers)
             send = choose(board.seats, board.wants, chunk_s=self._chunk_s)
             if send is None:
-                break
-            issued = self._issue(send, board.jobs[send.want.job], workers, fence=fence)
-            if issued is None:
+                if not self._give_up_one(board, fence=fence):
+                    break
                 idle += 1
-            else:
-                self._publish(board.jobs[send.want.job], *issued)
+                continue
+            done = self._issue(send, board, fence=fence)
+            if done.chunk is not None:
+                self._publish(board.jobs[send.want.job], done.chunk, done.job, rank=send.want.turn.rank)
+                self._make_way(send, done.chunk, fence=fence)
                 sent += 1
+            elif not done.linked or time.monotonic() > linking_until:
+                idle += 1
         return sent
 
-    def _issue(
-        self, send: Send, seen: JobRow, workers: Sequence[Heartbeat], *, fence: Callable[[Connection], None]
-    ) -> tuple[ChunkRow, Job | None] | None:
-        """Write down that a worker gets a chunk; None where there turned out to be nothing to give."""
-        renders = seen.state == JobState.RUNNING
-        job, problem = self._load(seen) if renders else (None, None)  # before the transaction: a store may be slow
+    def _read(self, workers: Sequence[Heartbeat]) -> Board:
+        with self._database.read() as connection:
+            return read_board(connection, workers, load=self._spec, ageing_s=self._ageing_s, now=time.time())
+
+    def _spec(self, row: JobRow) -> Job:
+        return self._specs.load(row.id, spec_hash=row.spec_hash)
+
+    def _issue(self, send: Send, board: Board, *, fence: Fence) -> _Outcome:
+        """Write down that a worker gets a chunk, unless there turned out to be nothing to give."""
+        seen, seat = board.jobs[send.want.job], send.seat
+        job, problem = self._load(seen)  # before the transaction: a store may be slow
         with self._database.write() as connection:
             fence(connection)
             row, now = jobs.get(connection, seen.id), time.time()
             if problem is not None:
                 end_job(connection, row.id, JobState.FAILED, reason=problem, now=now)
-            if (row.state, row.wish) != (seen.state, Wish.RUN) or problem is not None:
-                return None
+            if problem is not None or _differs(row, seen):
+                return _Outcome()
             if send.want.chunk is not None:
-                chunk = chunks.get(connection, row.id, send.want.chunk)
+                cutting = Cutting(self._ready(connection, row, job, send))
             elif job is None:
-                chunk = self._cut_resolve(connection, row)
+                cutting = self._cutter.resolve(connection, row)
             else:
-                chunk = self._cut_render(connection, row, job, seat=send.seat, workers=workers)
-            if chunk is None or chunk.state != ChunkState.READY:
-                return None
-            if chunks.issue(connection, chunk, node=send.seat.node, boot=send.seat.boot, now=now) is None:
-                return None
-            again = chunks.get(connection, chunk.job, chunk.number)
-            return None if again is None else (again, job)
+                cutting = self._cutter.render(connection, row, job, seat=seat, workers=len(board.seats), now=now)
+            chunk = cutting.chunk
+            if chunk is None or chunks.issue(connection, chunk, node=seat.node, boot=seat.boot, now=now) is None:
+                return _Outcome(linked=cutting.linked)
+            jobs.change(connection, row.id, issued_at=now)
+            return _Outcome(chunks.get(connection, chunk.job, chunk.number), job)
 
     def _load(self, row: JobRow) -> tuple[Job | None, str | None]:
         """The job's images, or why there are none for ever: its spec is gone, and other jobs must go on."""
+        if row.state != JobState.RUNNING:
+            return None, None
         try:
-            return self._specs.load(row.id, spec_hash=row.spec_hash), None
+            return self._spec(row), None
         except PermanentError as error:
             return None, str(error)
 
-    def _cut_resolve(self, connection: Connection, row: JobRow) -> ChunkRow | None:
-        number = chunks.add(connection, NewChunk(job=row.id, kind="resolve", numbers=Numbers()))
-        jobs.enter(connection, row.id, JobState.RESOLVING)
-        return chunks.get(connection, row.id, number)
-
-    def _cut_render(
-        self, connection: Connection, row: JobRow, job: Job, *, seat: Seat, workers: Sequence[Heartbeat]
-    ) -> ChunkRow | None:
-        models = row.models
-        assert models is not None
-        frozen = jobs.plans(connection, [row.id]).get(row.id, {})
-        first = cut(job, cursor=row.cursor, images=1, models=models)
-        if first.model is None:
-            jobs.change(connection, row.id, cursor=first.cursor)
-            finish_if_complete(connection, row.id, now=time.time())
+    def _ready(self, connection: Connection, row: JobRow, job: Job | None, send: Send) -> ChunkRow | None:
+        """A chunk that was cut before, with the plan that suits this worker."""
+        assert send.want.chunk is not None
+        chunk = chunks.get(connection, row.id, send.want.chunk)
+        if chunk is None or chunk.state != ChunkState.READY or job is None or chunk.kind != "render":
+            return chunk if chunk is not None and chunk.state == ChunkState.READY else None
+        piece = piece_of(row, job, chunk)
+        assert piece is not None  # a chunk has images
+        choice = choose_for(connection, row, job, piece=piece, seat=send.seat)
+        if choice.plan is None:
             return None
-        plan = frozen.get(first.size) or _new_plan(job, first.size, seat, workers)
-        wanted = chunk_images(
-            seconds_per_image=row.seconds_per_image, target_s=self._chunk_s, batch=plan.batch,
-            left=job.positions - row.cursor, workers=len(workers),
-        )  # fmt: skip
-        part = cut(job, cursor=row.cursor, images=wanted, models=models)
-        plan_id = jobs.freeze_plan(connection, row.id, part.size, plan)
-        new = NewChunk(job=row.id, kind="render", numbers=part.numbers, plan=plan_id, model=part.model)
-        number = chunks.add(connection, new)
-        jobs.change(connection, row.id, cursor=part.cursor)
-        return chunks.get(connection, row.id, number)
+        plan_id = settle(connection, row, piece, choice)
+        if plan_id != chunk.plan_id:
+            plans.replan(connection, chunk, plan_id)
+        return chunk
 
-    def _publish(self, row: JobRow, chunk: ChunkRow, job: Job | None) -> None:
+    def _give_up_one(self, board: Board, *, fence: Fence) -> bool:
+        """Fail the images of one chunk that no live device can hold. Returns whether anything came of it."""
+        hopeless = [want for want in board.wants if fits_nowhere(want, board.seats)]
+        if not hopeless:
+            return False
+        want = min(hopeless, key=lambda want: want.order)
+        seen = board.jobs[want.job]
+        if want.chunk is not None:
+            detail = _too_large(want, seen, self._spec(seen))
+            return self._give_up(board.ready[want.job, want.chunk], reason="out_of_memory", detail=detail)
+        job = self._spec(seen)
+        with self._database.write() as connection:
+            fence(connection)
+            row = jobs.get(connection, want.job)
+            if _differs(row, seen):
+                return False
+            now = time.time()
+            self._cutter.render(connection, row, job, seat=board.seats[0], workers=len(board.seats), now=now)
+        return True  # the next round of the loop finds the chunk ready
+
+    def _make_way(self, send: Send, chunk: ChunkRow, *, fence: Fence) -> None:
+        """Take back what waits where an interactive job's models are read: its images follow at once."""
+        if chunk.kind != "resolve" or send.want.turn.rank > RANKS[Priority.INTERACTIVE]:
+            return
+        with self._database.read() as connection:
+            open_jobs = {row.id: row for row in jobs.still_open(connection)}
+            issued = chunks.in_state(connection, ChunkState.ISSUED)
+        for other in issued:
+            row = open_jobs.get(other.job)
+            is_here = (other.node, other.boot) == (chunk.node, chunk.boot)
+            if not is_here or row is None or RANKS[row.priority] == RANKS[Priority.INTERACTIVE]:
+                continue
+            if self._broker.withdraw(other.job, other.number, other.attempt):
+                with self._database.write() as connection:
+                    fence(connection)
+                    chunks.withdraw(connection, other, why=f"job {send.want.name} goes first", now=time.time())
+
+    def _publish(self, row: JobRow, chunk: ChunkRow, job: Job | None, *, rank: int) -> None:
         assert chunk.node is not None
         assert chunk.boot is not None
         assert chunk.kind != "link"
         message = ChunkMessage(
             kind=chunk.kind, job=row.id, chunk=chunk.number, attempt=chunk.attempt, spec_hash=row.spec_hash,
-            ranges=chunk.numbers.to_json(), plan=chunk.plan,
+            ranges=chunk.numbers.to_json(), plan=chunk.plan, alone=chunk.faults > 0,
             models={} if job is None else _models(row, chunk, job),
         )  # fmt: skip
         label = f"job={row.name} chunk={chunk.number} model={chunk.model or '?'} images={chunk.images}"
         self._broker.allow(row.id, chunk.number, chunk.attempt)
-        self._broker.send(message, node=chunk.node, boot=chunk.boot, label=label)
+        self._broker.send(message, node=chunk.node, boot=chunk.boot, label=label, priority=CLASSES[rank])
         log.info("chunk issued", extra={
             "job": row.id, "chunk": chunk.number, "attempt": chunk.attempt, "worker": chunk.node,
             "images": chunk.images,
         })  # fmt: skip
 
 
-def read_board(connection: Connection, workers: Sequence[Heartbeat]) -> Board:
-    """Read what there is to do and who could do it."""
-    rows = {row.id: row for row in jobs.still_open(connection) if row.wish == Wish.RUN}
-    ready = {row.id: row for row in chunks.in_state(connection, ChunkState.READY) if row.job in rows}
-    issued = chunks.in_state(connection, ChunkState.ISSUED)
-    lost = chunks.lost_nodes(connection, list(ready.values()))
-    plans = jobs.plans(connection, list(rows))
-    seats = [
-        Seat(
-            node=beat.node, boot=beat.boot, device_type=beat.device_type, resident=frozenset(beat.resident),
-            chunks=sum((row.node, row.boot) == (beat.node, beat.boot) for row in issued),
-        )
-        for beat in workers
-    ]  # fmt: skip
-    wants = []
-    for age, row in enumerate(rows.values()):
-        flying = sum(chunk.job == row.id for chunk in issued)
-        device = next((plan.device_type for plan in plans.get(row.id, {}).values()), None)
-        mine: list[ChunkRow | None] = [chunk for chunk in ready.values() if chunk.job == row.id]
-        if row.state == JobState.QUEUED or (row.state == JobState.RUNNING and _has_more(row)):
-            mine.append(None)
-        wants += [_want(row, chunk, device=device, in_flight=flying, age=age, lost=lost) for chunk in mine]
-    return Board(rows, ready, seats, wants)
-
-
-def _has_more(row: JobRow) -> bool:
-    return row.cursor < row.positions
-
-
-def _want(
-    row: JobRow, chunk: ChunkRow | None, *, device: str | None, in_flight: int, age: int,
-    lost: Mapping[tuple[str, int], set[str]],
-) -> Want:  # fmt: skip
-    model = None
-    if chunk is not None and chunk.model is not None and row.models is not None:
-        model = row.models[chunk.model].digest
-    elif row.models is not None:
-        bases = [facts.digest for facts in row.models.values() if facts.kind == CHECKPOINT]
-        model = bases[0] if len(bases) == 1 else None
-    return Want(
-        job=row.id, chunk=None if chunk is None else chunk.number, model=model, device_type=device,
-        in_flight=in_flight, age=age, lost_on=frozenset() if chunk is None else frozenset(lost[chunk.id]),
-    )  # fmt: skip
+def _differs(row: JobRow, seen: JobRow) -> bool:
+    """Whether a job changed since the board was read, in a way that may change the decision."""
+    return (row.state, row.wish, row.spec_hash) != (seen.state, seen.wish, seen.spec_hash)
 
 
 def _models(row: JobRow, chunk: ChunkRow, job: Job) -> dict[str, ModelEntry]:
@@ -206,6 +222,9 @@ def _models(row: JobRow, chunk: ChunkRow, job: Job) -> dict[str, ModelEntry]:
     }
 
 
-def _new_plan(job: Job, size: tuple[int, int], seat: Seat, workers: Sequence[Heartbeat]) -> Plan:
-    threads = next(beat.threads for beat in workers if beat.node == seat.node)
-    return choose_plan(job.spec.plan, device_type=seat.device_type, threads=threads, size=size, company=job.company)
+def _too_large(want: Want, row: JobRow, job: Job) -> str:
+    """What the user is told of images that no live device can hold."""
+    tried = "; ".join(f"{device} ran out of memory with {plan}" for device, plan in sorted(want.too_large.items()))
+    helps = [] if job.spec.smaller_plans else ["smaller_plans: true"]
+    helps += ["plan: {offload: model}"] if job.spec.plan.get("offload", "none") == "none" else []
+    return f"needs a larger device: {tried}; set {' or '.join([*helps, 'a smaller size'])}, then 'farm retry {row.id}'"

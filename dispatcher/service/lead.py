@@ -13,15 +13,18 @@ from storage.sql.leading import Lead, NotLeading
 from storage.wire.keys import new_id
 
 log = logging.getLogger(__name__)
-TAKEOVER_S = 10.0  # how long a leader's beat must stand still before another one takes over
+TAKEOVER_S = 10.0  # times the farm's scale; how long a leader's beat must stand still before another one takes over
 
 
 class Leadership:
     """This process' claim to the leader's row."""
 
-    def __init__(self, database: Database, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, database: Database, *, clock: Callable[[], float] = time.monotonic, takeover_s: float = TAKEOVER_S
+    ) -> None:
         self._database = database
         self._clock = clock
+        self._takeover_s = takeover_s
         self._host = socket.gethostname()
         self._holder = f"{self._host}:{os.getpid()}:{new_id(6)}"
         self._epoch: int | None = None
@@ -72,7 +75,7 @@ class Leadership:
         now = self._clock()
         if self._watched is None or self._watched[0] != seen:
             self._watched = (seen, now)
-        return now - self._watched[1] > TAKEOVER_S
+        return now - self._watched[1] > self._takeover_s
 
     def _is_dead_here(self, holder: str) -> bool:
         """Whether the holder ran on this host and its process is gone."""

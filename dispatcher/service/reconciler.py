@@ -1,6 +1,8 @@
-"""What was promised and not heard of: recorded where a manifest lies in the store, else offered again, elsewhere.
+"""What was promised and not heard of: recorded where a manifest lies in the store, else offered again.
 
-"No manifest" must be an answer of the store. While it is away nothing is issued again.
+"No manifest" must be an answer of the store. While it is away nothing is issued again. Whose fault a loss was decides
+what it costs: the farm's own (a worker that left, fell silent or was restarted, a lost message) costs nothing, however
+often; a process that died or hung with images in its pipeline counts against those images.
 """
 
 import logging
@@ -9,44 +11,34 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection
 
-from dispatcher.planning.sessions import Loss, Sessions
+from dispatcher.planning.sessions import Blame, Loss, Sessions
 from dispatcher.service.broker import Broker
-from dispatcher.service.recorder import Recorder, end_job
+from dispatcher.service.outcomes import checkpoint_of
+from dispatcher.service.recorder import Recorder
 from storage.blobs import BlobStore
 from storage.errors import PermanentError
-from storage.sql import Database, chunks, jobs
+from storage.sql import Database, chunks, jobs, workers
 from storage.sql.chunks import ChunkRow
-from storage.states import ChunkState, JobState, Wish
+from storage.sql.jobs import UNWANTED
+from storage.states import ChunkState
 from storage.wire.keys import chunk_prefix
 
 log = logging.getLogger(__name__)
+_LOOKED_AT = 5  # attempts: there may be hundreds, and each costs a listing
+_REASONS = {"died": "crash", "hung": "hung"}
 
 
 class Reconciler:
-    """Takes back what is lost, and turns users' wishes into states."""
+    """Takes back what is lost."""
 
     def __init__(
-        self, database: Database, store: BlobStore, broker: Broker, recorder: Recorder, *, max_attempts: int
+        self, database: Database, store: BlobStore, broker: Broker, recorder: Recorder, *, scale: float = 1.0
     ) -> None:
         self._database = database
         self._store = store
         self._broker = broker
         self._recorder = recorder
-        self._max_attempts = max_attempts
-
-    def fulfil_wishes(self, *, fence: Callable[[Connection], None]) -> list[str]:
-        """Cancel what users want cancelled. Returns the jobs that workers should let go of."""
-        with self._database.read() as connection:
-            unwanted = [row.id for row in jobs.still_open(connection) if row.wish == Wish.CANCEL]
-            issued = {chunk.job for chunk in chunks.in_state(connection, ChunkState.ISSUED)}
-            ended = [job_id for job_id in sorted(issued) if not jobs.get(connection, job_id).is_open]
-        if unwanted:
-            with self._database.write() as connection:
-                fence(connection)
-                for job_id in unwanted:
-                    end_job(connection, job_id, JobState.CANCELLED, reason=None, now=time.time())
-                    log.info("job cancelled", extra={"job": job_id})
-        return sorted({*ended, *(job_id for job_id in unwanted if job_id in issued)})
+        self._scale = scale  # of the farm's waiting times
 
     def take_back(self, sessions: Sessions, *, fence: Callable[[Connection], None], now: float, forgot: bool) -> None:
         """Look after every issued chunk.
@@ -65,12 +57,13 @@ class Reconciler:
             loss = sessions.lost(attempt, node=chunk.node, boot=chunk.boot, now=now, forgot=forgot)
             if loss is not None:
                 if not self._record_what_lies_there(chunk):
-                    self._offer_again(chunk, loss, fence=fence)
+                    blame = sessions.blame(attempt, node=chunk.node, loss=loss)
+                    self._offer_again(chunk, loss, blame, fence=fence)
                 sessions.forget(attempt)
 
     def _record_what_lies_there(self, chunk: ChunkRow) -> bool:
-        """Record the manifest of any attempt of this chunk, the newest attempt first."""
-        for attempt in range(chunk.attempt, 0, -1):
+        """Record the manifest of a late attempt of this chunk, the newest first; older ones were looked for then."""
+        for attempt in range(chunk.attempt, max(0, chunk.attempt - _LOOKED_AT), -1):
             for blob in self._store.list(chunk_prefix(chunk.job, chunk.number, attempt)):
                 if blob.key.endswith("/manifest.json"):
                     try:
@@ -81,37 +74,36 @@ class Reconciler:
                         return True
         return False
 
-    def _offer_again(self, chunk: ChunkRow, loss: Loss, *, fence: Callable[[Connection], None]) -> None:
-        if chunk.attempt >= self._max_attempts and chunk.kind == "render" and self._give_up(chunk, loss):
-            return
-        now = time.time()
-        with self._database.write() as connection:
-            fence(connection)
-            row = jobs.get(connection, chunk.job)
-            if not row.is_open or row.wish == Wish.CANCEL:
-                changed = chunks.drop(connection, chunk, why=str(row.state), now=now)
-            elif chunk.attempt >= self._max_attempts:
-                changed = chunks.drop(connection, chunk, why=loss, now=now)
-                end_job(connection, chunk.job, JobState.FAILED, reason=_lost_too_often(chunk, loss), now=now)
-            else:
-                changed = chunks.offer_again(connection, chunk, why=loss, now=now)
+    def _offer_again(
+        self, chunk: ChunkRow, loss: Loss, blame: Blame | None, *, fence: Callable[[Connection], None]
+    ) -> None:
+        if blame is not None and self._accuse(chunk, loss, blame):
+            changed = True
+        else:
+            changed = self._offer_innocent(chunk, loss, fence=fence)
         if changed:
             self._broker.forbid(chunk.job, chunk.number, chunk.attempt)
             log.warning("chunk lost", extra={
                 "job": chunk.job, "chunk": chunk.number, "attempt": chunk.attempt, "worker": chunk.node, "why": loss,
+                "own_fault": blame is not None,
             })  # fmt: skip
 
-    def _give_up(self, chunk: ChunkRow, loss: Loss) -> bool:
-        """Fail the images of a chunk that must not go round for ever. Returns False if only its job can fail."""
+    def _accuse(self, chunk: ChunkRow, loss: Loss, blame: Blame) -> bool:
+        """Count the loss against the images. Returns False if nobody can say what they are: their spec is gone."""
+        said = "the worker hung" if blame.cause == "hung" else loss
         try:
-            given_up = self._recorder.give_up(chunk, detail=_lost_too_often(chunk, loss))
-        except PermanentError:
+            return self._recorder.accuse(chunk, suspects=blame.suspects, reason=_REASONS[blame.cause], loss=said)
+        except PermanentError as error:
+            log.warning("fault not counted", extra={"job": chunk.job, "chunk": chunk.number, "why": str(error)})
             return False
-        if given_up:
-            self._broker.forbid(chunk.job, chunk.number, chunk.attempt)
-            log.error("chunk given up", extra={"job": chunk.job, "chunk": chunk.number, "why": loss})
-        return True
 
-
-def _lost_too_often(chunk: ChunkRow, loss: Loss) -> str:
-    return f"chunk {chunk.number} was lost {chunk.attempt} times, last: {loss} ({chunk.node})"
+    def _offer_innocent(self, chunk: ChunkRow, loss: Loss, *, fence: Callable[[Connection], None]) -> bool:
+        now = time.time()
+        with self._database.write() as connection:
+            fence(connection)
+            row = jobs.get(connection, chunk.job)
+            if loss == "ended without a manifest":  # a run that broke: no fault of the images, but a reason to wait
+                workers.note_failure(connection, chunk.node or "", checkpoint_of(row, chunk), now, self._scale)
+            if not row.is_open or row.wish in UNWANTED:
+                return chunks.drop(connection, chunk, why=str(row.state), now=now)
+            return chunks.offer_again(connection, chunk, why=loss, now=now)

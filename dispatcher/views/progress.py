@@ -8,7 +8,7 @@ from dispatcher.service.broker import Broker
 from storage.errors import BrokerAway
 from storage.sql import Database, chunks, jobs
 from storage.sql.jobs import JobRow
-from storage.states import ChunkState, JobState
+from storage.states import ChunkState, JobState, Wish
 from storage.wire.messages import Heartbeat
 
 WINDOW_S = 20.0
@@ -29,10 +29,20 @@ class Progress:
         return min(self.row.images, self.row.done + self.row.failed + self.stored)
 
     @property
+    def is_over(self) -> bool:
+        """Whether nothing happens to the job any more unless its user wishes it."""
+        return not self.row.is_open or (self.row.state == JobState.STOPPED and self.row.wish != Wish.RESUME)
+
+    @property
     def waits_for(self) -> str:
         """Why nothing moves, in a few words; empty while it moves."""
-        if not self.row.is_open:
+        if self.is_over:
             return ""
+        if self.row.state in (JobState.PAUSED, JobState.STOPPED):
+            return f"{self.row.state}; 'farm resume {self.row.id}' goes on"
+        return self._lacks()
+
+    def _lacks(self) -> str:
         if self.broker:
             return self.broker
         if not self.workers:

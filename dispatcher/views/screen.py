@@ -15,6 +15,7 @@ from rich.text import Text
 
 from dispatcher.views.mosaic import mosaic
 from dispatcher.views.progress import Progress, Rate, describe_worker, duration
+from storage.states import JobState
 
 MOSAIC_LINES = 8
 MAX_WORKERS = 8
@@ -66,7 +67,7 @@ class LiveScreen:
         ]
         if self._newest:
             parts.append(mosaic(list(self._newest), width=width, rows=MOSAIC_LINES))
-        if progress.row.is_open:
+        if not progress.is_over:
             parts.append(_workers(progress, width))
         self._live.update(Group(*parts))
 
@@ -78,6 +79,7 @@ class LineScreen:
         self._rate = Rate()
         self._began = time.monotonic()
         self._last = ("", float("-inf"))
+        self._was_paused = False
 
     def __enter__(self) -> Self:
         return self
@@ -93,7 +95,10 @@ class LineScreen:
         self._rate.add(progress.ended, now=now)
         text, when = self._last
         line = _headline(progress, self._rate, elapsed=None).plain
-        if line != text and (now - when >= LINE_EVERY_S or not progress.row.is_open):
+        is_paused = progress.row.state == JobState.PAUSED
+        turns = is_paused != self._was_paused or progress.is_over  # told at once
+        self._was_paused = is_paused
+        if line != text and (now - when >= LINE_EVERY_S or turns):
             sys.stdout.write(f"{duration(now - self._began):>7}  {line}\n")
             sys.stdout.flush()
             self._last = (line, now)
@@ -110,9 +115,9 @@ def _headline(progress: Progress, rate: Rate, *, elapsed: float | None) -> Text:
     text = Text.assemble((row.name, "bold"), f"  {progress.ended}/{row.images} images")
     if row.failed:
         text.append(f", {row.failed} failed", style="red")
-    if speed is not None and row.is_open:
+    if speed is not None and not progress.is_over:
         text.append(f"  {speed:.1f} img/s  ETA {duration((row.images - progress.ended) / speed)}")
-    if not row.is_open:
+    if progress.is_over:
         text.append(f"  {row.state}", style="green" if row.state == "done" and not row.failed else "red")
     elif progress.waits_for:
         text.append(f"  {progress.waits_for}", style="yellow")

@@ -18,7 +18,7 @@ GALLERY_LAST = 12
 def follow(
     farm: Farm, job_id: str, *, broker: Broker | None, screen: Screen, gallery: Gallery | None, tend: Callable[[], None]
 ) -> Progress:
-    """Show a job until nothing can happen to it any more. Returns the last reading.
+    """Show a job until it has ended or stopped itself; a paused one is waited for. Returns the last reading.
 
     Args:
         farm: Where the job is.
@@ -36,9 +36,9 @@ def follow(
         while True:
             tend()
             progress = read_progress(farm.database, broker, job_id)
-            pictures = gallery.fill(job_id, again=not progress.row.is_open) if gallery is not None else newest.read()
+            pictures = gallery.fill(job_id, again=progress.is_over) if gallery is not None else newest.read()
             screen.show(progress, pictures)
-            if not progress.row.is_open:
+            if progress.is_over:
                 return progress
             time.sleep(POLL_S)
 

@@ -5,6 +5,7 @@ models/<digest hex>.json   kind, family and the files of a model
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from storage.models.sources import STORE
 ROOT: Final = "models/"
 _PARTS: Final = "parts"  # folder of half-fetched files, beside the models
 _DONE: Final = ".complete"
+_BROKEN: Final = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+_HEX: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +94,7 @@ class Archive:
             listing = _load(json.loads(self._store.get(_listing_key(stored))))
         except BlobMissing:
             raise ModelMissing(source, "the object store has none of that digest; run 'farm model add' again") from None
-        except (ValueError, KeyError, TypeError) as error:
+        except _BROKEN as error:
             raise ModelUnusable(source, f"its listing in the store cannot be read: {error}") from None
         if listing.digest != f"sha256:{stored}":
             raise ModelUnusable(source, "its listing in the store is not that of this digest")
@@ -169,7 +172,7 @@ def _is_whole(folder: Path, done: Path) -> bool:
     """Whether an earlier fetch came to its end, and nothing left since."""
     try:
         listing = _load(json.loads(done.read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, *_BROKEN):
         return False
     return all(_is_there(folder / file.name, file) for file in listing.files)
 
@@ -181,6 +184,10 @@ def _dump(listing: Listing) -> bytes:
 
 def _load(entry: Mapping[str, Any]) -> Listing:
     files = tuple(StoredFile(**file) for file in entry["files"])
-    if any(file.name.startswith("/") or ".." in file.name.split("/") for file in files):
-        raise ValueError("a name leads out of the folder")
-    return Listing(kind=entry["kind"], family=entry["family"], files=files)
+    for file in files:
+        parts = file.name.split("/")
+        if any(not part or part.startswith(".") or "\0" in part for part in parts):
+            raise ValueError("a name leads out of the folder")
+        if not _HEX.fullmatch(file.sha256) or not isinstance(file.size, int) or file.size < 0:
+            raise ValueError("a file without hash or size")
+    return Listing(kind=str(entry["kind"]), family=str(entry["family"]), files=files)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from storage.errors import ModelMissing, ModelUnusable
-from storage.models.anatomy.headers import Header
-from storage.models.anatomy.trees import Tree
+from storage.models.anatomy.headers import Header, header_of
+from storage.models.anatomy.trees import Tree, check_small
 from storage.models.digests import digest_of
 from storage.models.layout import Outline, outline
 from storage.models.progress import Progress, Say
@@ -22,8 +22,6 @@ from storage.models.sources import HubSource
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
-
-_SMALL: Final = 64 * 2**20  # bytes; above that a JSON file is no config
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,12 +62,17 @@ def look(source: HubSource, kind: str | None) -> Remote:
         api = HfApi(endpoint=constants.ENDPOINT)
         info = api.model_info(source.repository, revision=source.revision, files_metadata=True)
     frozen = source.at(str(info.sha))
-    siblings = info.siblings or []
+    siblings = [each for each in info.siblings or [] if _stays_inside(each.rfilename)]
     sizes = {each.rfilename: each.size or 0 for each in siblings}
     hashes = {each.rfilename: each.lfs.sha256 for each in siblings if each.lfs is not None}
     tree = Tree(str(source), {name: name for name in sizes}, _HubPlace(frozen, sizes))
     found = outline(tree, kind, entry=source.path or "", variant=source.variant, encoder=source.encoder)
     return Remote(source=frozen, outline=found, sizes=sizes, hashes=hashes, license=_license(info))
+
+
+def _stays_inside(name: str) -> bool:
+    """Whether a name that the hub gave is a place in a folder: it tells where a file will be written here."""
+    return all(part not in ("", ".", "..") for part in name.split("/")) and not {"\\", "\0"} & set(name)
 
 
 def fetch(remote: Remote, *, say: Say) -> Path:
@@ -116,8 +119,7 @@ class _HubPlace:
 
     def read(self, name: str) -> bytes:
         """See `Place.read`."""
-        if self.sizes.get(name, 0) > _SMALL:
-            raise ModelUnusable(str(self.source), f"{name} has {self.sizes[name]} bytes, too many for a config")
+        check_small(name, self.sizes.get(name, 0), source=str(self.source))
         return (_download(self.source, name) / name).read_bytes()
 
     def header(self, name: str) -> Header:
@@ -130,10 +132,10 @@ class _HubPlace:
                 found = HfApi(endpoint=constants.ENDPOINT).parse_safetensors_file_metadata(
                     self.source.repository, name, revision=self.source.revision
                 )
-        except SafetensorsParsingError:
+            entries = {key: {"shape": list(tensor.shape)} for key, tensor in found.tensors.items()}
+            return header_of({**entries, "__metadata__": found.metadata or {}})
+        except (SafetensorsParsingError, KeyError, TypeError, AttributeError, RecursionError):
             raise ModelUnusable(str(self.source), f"{name} is no safetensors file") from None
-        shapes = {key: tuple(tensor.shape) for key, tensor in found.tensors.items()}
-        return Header(shapes, found.metadata or {})
 
 
 def _download(source: HubSource, name: str, *, tell: Any = None) -> Path:

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import yaml
-
-from storage.errors import ModelMissing, ModelUnusable
+from storage.errors import ModelMissing, ModelUnusable, UnreadableFile
 from storage.models.anatomy.pipelines import INDEX, native_size, part_files, pipeline_class, pipeline_files
 from storage.models.anatomy.recognition import Recognised, recognise
 from storage.models.anatomy.trees import LocalPlace, Tree, local_tree
 from storage.models.digests import SUFFIXES
 from storage.models.sources import parse_hub
+from storage.yaml_text import parse_yaml
 
 FILE: Final = "model.safetensors"  # what a model of one file is called, wherever it lies
 NOTE: Final = "model.yaml"  # says how an SD 2 file was trained, which the file itself does not
@@ -150,10 +149,10 @@ def _sd2(tree: Tree, entry: str, found: Recognised, names: dict[str, str]) -> tu
 
 def _parameterization(tree: Tree, note: str) -> str:
     try:
-        said = yaml.safe_load(tree.place.read(tree.names[note]))
+        said = parse_yaml(tree.place.read(tree.names[note]).decode(), where=note)
         params = said.get("model", {}).get("params", said)  # the shape of the files that SD 2 came with
         value = params.get("parameterization", "eps")
-    except (yaml.YAMLError, AttributeError):
+    except (UnreadableFile, UnicodeDecodeError, AttributeError):
         value = None
     if value not in ("v", "eps"):
         raise ModelUnusable(tree.source, f"{note}: parameterization must be v or eps")

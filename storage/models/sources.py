@@ -58,6 +58,9 @@ def parse_hub(source: str) -> HubSource | None:
     unknown = sorted(set(options) - set(_OPTIONS))
     if unknown or not all(options.values()):
         raise ModelMissing(source, f"after '?' come {', '.join(_OPTIONS)} with a value each, joined by '&'")
+    for place in (found["repository"], found["revision"], options.get("path"), options.get("encoder")):
+        if place is not None and any(part in ("", ".", "..") or "\0" in part for part in place.split("/")):
+            raise ModelMissing(source, f"{place!r} leads out of the repository; name a file or folder in it")
     return HubSource(repository=found["repository"], revision=found["revision"], **options)
 
 

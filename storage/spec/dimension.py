@@ -1,12 +1,14 @@
 """The factors of a job's product, counted and indexed without being listed.
 
 A dimension binds one or more recipe keys (and labels) at each of its places. All of them are plain data and go
-into the frozen spec as tagged JSON.
+into the frozen spec as tagged JSON. A factor of several of them in a row is made from a spec and never stands in one.
 """
 
 import string
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from math import prod
 from typing import Any, Protocol
 
@@ -19,8 +21,8 @@ class Binding:
     labels: Mapping[str, str]  # kept with the image, not part of the recipe
 
 
-class Dimension(Protocol):
-    """One factor of the product."""
+class Factor(Protocol):
+    """One factor of a product."""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -30,6 +32,10 @@ class Dimension(Protocol):
 
     def at(self, place: int) -> Binding:
         """What place `place` binds, in constant time."""
+
+
+class Dimension(Factor, Protocol):
+    """A factor as a frozen spec holds it."""
 
     def to_json(self) -> dict[str, Any]:
         """Its entry in the frozen spec."""
@@ -89,6 +95,7 @@ class Derived:
     count: int
     over: tuple[str, ...]
     job_seed: int
+    start: int = 0  # the first replicate; an extension goes on where the job ended
     key: str = "seed"
 
     @property
@@ -99,10 +106,11 @@ class Derived:
         return self.count
 
     def at(self, place: int) -> Binding:
-        return Binding({self.key: place}, {})  # the replicate; Job turns it into the seed
+        return Binding({self.key: self.start + place}, {})  # the replicate; Product turns it into the seed
 
     def to_json(self) -> dict[str, Any]:
-        return {"kind": "derived", "count": self.count, "over": list(self.over), "job_seed": self.job_seed}
+        later = {"start": self.start} if self.start else {}
+        return {"kind": "derived", "count": self.count, "over": list(self.over), "job_seed": self.job_seed, **later}
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +190,38 @@ class Table:
         return {"kind": "table", "keys": list(self.keys_), "labels": list(self.labels), "rows": rows}
 
 
+class Chain:
+    """Dimensions of the same keys, one after the other: an axis that has grown."""
+
+    def __init__(self, pieces: Sequence[Dimension]) -> None:
+        """Keep at least one piece."""
+        self.pieces = tuple(pieces)
+        self._ends = tuple(accumulate(len(piece) for piece in pieces))
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return self.pieces[0].keys
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def at(self, place: int) -> Binding:
+        piece = bisect_right(self._ends, place)
+        return self.pieces[piece].at(place - (self._ends[piece - 1] if piece else 0))
+
+
+def leaves(factors: Sequence[Factor]) -> Iterator[Factor]:
+    """Every factor that binds keys itself: what stands in a chain or a zip, one by one."""
+    for factor in factors:
+        match factor:
+            case Chain():
+                yield from leaves(factor.pieces)
+            case Zipped():
+                yield from leaves(factor.parts)
+            case _:
+                yield factor
+
+
 def template_names(template: str) -> list[str]:
     """The {names} of a template, in order. Raises ValueError for a template that Python cannot read."""
     names = []
@@ -202,7 +242,7 @@ def from_json(entry: Mapping[str, Any]) -> Dimension:
         case "span":
             return Span(entry["key"], entry["start"], entry["count"], entry["step"])
         case "derived":
-            return Derived(entry["count"], tuple(entry["over"]), entry["job_seed"])
+            return Derived(entry["count"], tuple(entry["over"]), entry["job_seed"], entry.get("start", 0))
         case "template":
             names, values = zip(*entry["values"], strict=True)
             return Template(entry["key"], entry["template"], names, tuple(tuple(texts) for texts in values))
@@ -214,6 +254,6 @@ def from_json(entry: Mapping[str, Any]) -> Dimension:
     raise ValueError(f"unknown kind of dimension {entry['kind']!r}")
 
 
-def total(dimensions: Sequence[Dimension]) -> int:
+def total(dimensions: Sequence[Factor]) -> int:
     """How many places the product has; an integer, whatever its size."""
     return prod(len(dimension) for dimension in dimensions)

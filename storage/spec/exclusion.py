@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from storage.spec.dimension import Binding, Dimension, Span
+from storage.spec.dimension import Binding, Chain, Factor, Span
 
 Clause = Mapping[str, Sequence[Any]]  # key or label -> the values that it excludes
 
 
-def excluded_count(dimensions: Sequence[Dimension], clauses: Sequence[Clause]) -> int:
+def excluded_count(dimensions: Sequence[Factor], clauses: Sequence[Clause]) -> int:
     """Count the places that some clause excludes.
 
     Costs the length of the dimensions that clauses speak of, times the sets of clauses that can match together.
@@ -38,7 +38,9 @@ def is_excluded(bindings: Sequence[Binding], clauses: Sequence[Clause]) -> bool:
     return any(all(_allows(binding, clause) for binding in bindings) for clause in clauses)
 
 
-def _masks(dimension: Dimension, clauses: Sequence[Clause]) -> Counter[int]:
+def _masks(dimension: Factor, clauses: Sequence[Clause]) -> Counter[int]:
+    if isinstance(dimension, Chain):
+        return sum((_masks(piece, clauses) for piece in dimension.pieces), Counter())
     probe = dimension.at(0)
     known = probe.values.keys() | probe.labels.keys()
     if not any(known & clause.keys() for clause in clauses):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from storage.errors import InvalidSpec, shorten
-from storage.spec.dimension import Dimension, Table, Template, Values
+from storage.spec.dimension import Factor, Table, Template, Values, leaves
 from storage.spec.fields import PROMPT_KEYS
 from storage.spec.job import Spec
 from storage.spec.prompt_syntax import find_lora_tags, has_weights
@@ -47,12 +47,11 @@ def _texts(spec: Spec) -> Iterator[tuple[str, str]]:
     for key in PROMPT_KEYS:
         if spec.fixed.get(key) is not None:
             yield key, spec.fixed[key]
-    for dimension in spec.dimensions:
-        for part in getattr(dimension, "parts", (dimension,)):
-            yield from _texts_of(part)
+    for leaf in leaves([*spec.dimensions, *(part.adds for part in spec.parts)]):
+        yield from _texts_of(leaf)
 
 
-def _texts_of(dimension: Dimension) -> Iterator[tuple[str, str]]:
+def _texts_of(dimension: Factor) -> Iterator[tuple[str, str]]:
     match dimension:
         case Template():
             yield dimension.key, dimension.template

@@ -3,22 +3,28 @@
 from collections.abc import Iterator
 
 from storage.spec.job import Job, Place
+from storage.spec.product import Product
 
 MAX_PROBES = 100_000  # values of one axis; a template may have 10**15
 
 
 def probes(job: Job) -> Iterator[Place]:
-    """The first image, then those that differ from it in one axis. Empty places are left out.
+    """The first image, then those that differ from it in one axis; so of every part. Empty places are left out.
 
     What fails for a single value is found so before anything is rendered; what fails for a combination is not.
     """
-    stride = len(job)
-    first = job[0]
+    for product in job.products:
+        yield from _probes_of(product)
+
+
+def _probes_of(product: Product) -> Iterator[Place]:
+    stride = len(product)
+    first = product.place(0)
     if first is not None:
         yield first
-    for dimension in job.spec.dimensions:
-        stride //= len(dimension)
-        for place in range(1 if first is not None else 0, min(len(dimension), MAX_PROBES)):
-            found = job[place * stride]
+    for factor in product.factors:
+        stride //= len(factor)
+        for index in range(1 if first is not None else 0, min(len(factor), MAX_PROBES)):
+            found = product.place(index * stride)
             if found is not None:
                 yield found

@@ -12,6 +12,7 @@ from storage.sql.tables import attempt, chunk, job, plan
 from storage.states import ChunkState, chunk_sources_of
 
 Kind = Literal["resolve", "render", "link"]
+LOST = "lost"  # what the outcome of a lost attempt begins with
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +52,20 @@ class ChunkRow:
     def id(self) -> tuple[str, int]:
         """What names it in the whole farm."""
         return self.job, self.number
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptRow:
+    """One publish of a chunk, and what came of it."""
+
+    job: str
+    chunk: int
+    attempt: int
+    node: str
+    boot: str
+    issued_at: float
+    ended_at: float | None
+    outcome: str | None
 
 
 def add(connection: Connection, new: NewChunk) -> int:
@@ -98,24 +113,37 @@ def issue(connection: Connection, row: ChunkRow, *, node: str, boot: str, now: f
     return number
 
 
-def offer_again(connection: Connection, row: ChunkRow, *, why: str, now: float) -> bool:
-    """Take an issued chunk back. Returns False if it is not issued with that attempt any more."""
-    if not _enter(connection, row, ChunkState.READY):
+def offer_again(connection: Connection, row: ChunkRow, *, why: str, now: float, blame: bool = False) -> bool:
+    """Take an issued chunk back; `blame` counts a fault, and keeps it from the worker that had it.
+
+    Returns:
+        False if it is not issued with that attempt any more.
+    """
+    more = {"faults": row.faults + 1, "avoid": sorted({*row.avoid, row.node or ""})} if blame else {}
+    if not _enter(connection, row, ChunkState.READY, **more):
         return False
-    _end_attempt(connection, row, outcome=f"lost: {why}", now=now)
+    _end_attempt(connection, row, outcome=f"{LOST}: {why}", now=now)
     return True
 
 
-def finish(connection: Connection, row: ChunkRow, *, outcome: str, now: float) -> bool:
-    """A chunk's manifest is recorded. Returns False if another one was first."""
-    if not _enter(connection, row, ChunkState.DONE):
+def withdraw(connection: Connection, row: ChunkRow, *, why: str, now: float) -> bool:
+    """Take back a chunk that its worker never began. Returns False if it is not issued with that attempt any more."""
+    if not _enter(connection, row, ChunkState.READY):
+        return False
+    _end_attempt(connection, row, outcome=f"withdrawn: {why}", now=now)
+    return True
+
+
+def finish(connection: Connection, row: ChunkRow, *, outcome: str, now: float, manifest: str | None = None) -> bool:
+    """A chunk's images are accounted for, by the manifest of that key. Returns False if another one was first."""
+    if not _enter(connection, row, ChunkState.DONE, manifest=manifest):
         return False
     _end_attempt(connection, row, outcome=outcome, now=now)
     return True
 
 
 def drop(connection: Connection, row: ChunkRow, *, why: str, now: float) -> bool:
-    """A chunk's job ended before it. Returns False if it is final already."""
+    """A chunk's job ended before it, or its images go on in other chunks. Returns False if it is final already."""
     if not _enter(connection, row, ChunkState.DROPPED):
         return False
     _end_attempt(connection, row, outcome=f"dropped: {why}", now=now)
@@ -134,11 +162,18 @@ def lost_nodes(connection: Connection, rows: Sequence[ChunkRow]) -> dict[tuple[s
     query = (
         select(attempt.c.job, attempt.c.chunk, attempt.c.node)
         .join(chunk, (chunk.c.job == attempt.c.job) & (chunk.c.number == attempt.c.chunk))
-        .where(chunk.c.state == ChunkState.READY, attempt.c.ended_at.is_not(None))
+        .where(chunk.c.state == ChunkState.READY, attempt.c.outcome.startswith(LOST))
     )
     for job_id, number, node in connection.execute(query):
         lost.get((job_id, number), set()).add(node)
     return lost
+
+
+def attempts(connection: Connection, job_id: str, *, limit: int) -> list[AttemptRow]:
+    """The newest attempts of a job, by when they were issued, the oldest of them first."""
+    newest = (attempt.c.issued_at.desc(), attempt.c.chunk.desc(), attempt.c.attempt.desc())
+    query = select(attempt).where(attempt.c.job == job_id).order_by(*newest).limit(limit)
+    return [AttemptRow(**row) for row in connection.execute(query).mappings()][::-1]
 
 
 def _enter(connection: Connection, row: ChunkRow, state: ChunkState, **values: Any) -> bool:

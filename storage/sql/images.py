@@ -11,8 +11,21 @@ from storage.states import ImageState
 from storage.wire.messages import FLAGS
 
 _PAGE = 1000
+_BATCH = 500  # values in one query, below SQLite's limit on variables
 _NO_LIMIT = 2**62
 _negative = prompt.alias("negative")
+_AGE_RANK = (
+    func.row_number()
+    .over(partition_by=image.c.recipe_hash, order_by=(image.c.recorded_at.desc(), image.c.job, image.c.number))
+    .label("age_rank")
+)
+SOURCE = tuple(
+    image.c[name]
+    for name in (
+        "job", "number", "linked_job", "linked_number", "recipe_hash", "plan", "environment", "key", "preview_key",
+        "sha256", "pixel_sha256", "bytes", *FLAGS,
+    )
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,6 +90,14 @@ def get(connection: Connection, job_id: str, number: int) -> ImageRow | None:
     return None if row is None else _row(row)
 
 
+def of_numbers(connection: Connection, job_id: str, numbers: Sequence[int]) -> Iterator[ImageRow]:
+    """Those of these images that have a row."""
+    for start in range(0, len(numbers), _BATCH):
+        part = image.c.number.in_(numbers[start : start + _BATCH])
+        rows = connection.execute(_query().where(image.c.job == job_id, part).order_by(image.c.number))
+        yield from [_row(row) for row in rows.mappings()]
+
+
 def of_job(
     connection: Connection, job_id: str, *, state: ImageState | None = None, limit: int | None = None
 ) -> Iterator[ImageRow]:
@@ -109,6 +130,31 @@ def recorded_after(connection: Connection, job_id: str, mark: tuple[float, int],
     )
     rows = connection.execute(query.order_by(image.c.recorded_at, image.c.number).limit(limit))
     return [_row(row) for row in rows.mappings()]
+
+
+def newest_by_recipe(
+    connection: Connection, recipe_hashes: Sequence[str], *, plan_id: int | None, with_preview: bool
+) -> dict[str, RowMapping]:
+    """The image that was made last by each recipe, in any job: recipe hash -> columns of SOURCE.
+
+    Args:
+        connection: A transaction.
+        recipe_hashes: As many as there are.
+        plan_id: Only images of this plan; None: of any.
+        with_preview: Only images whose step previews are kept.
+    """
+    found: dict[str, RowMapping] = {}
+    for start in range(0, len(recipe_hashes), _BATCH):
+        wanted = image.c.recipe_hash.in_(recipe_hashes[start : start + _BATCH])
+        query = select(*SOURCE, _AGE_RANK).where(wanted, image.c.state == ImageState.DONE, image.c.key.is_not(None))
+        if plan_id is not None:
+            query = query.where(image.c.plan == plan_id)
+        if with_preview:
+            query = query.where(image.c.preview_key.is_not(None))
+        ranked = query.subquery()
+        for row in connection.execute(select(ranked).where(ranked.c.age_rank == 1)).mappings():
+            found[row["recipe_hash"]] = row
+    return found
 
 
 def failures(connection: Connection, job_id: str, *, limit: int) -> list[tuple[str, str, int]]:

@@ -1,17 +1,20 @@
-"""Queries about jobs. Every change of state goes through `enter`, which knows the allowed steps."""
+"""Queries about jobs. Every change of state goes through `enter`, which knows the allowed steps and logs them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, and_, insert, not_, or_, select, update
 
 from storage.errors import UnknownName, nearest
 from storage.spec import ModelFacts
 from storage.spec.plan import Plan
+from storage.sql import events
 from storage.sql.lookups import plan_id
 from storage.sql.tables import job, job_plan, plan
 from storage.states import MOVING_JOBS, OPEN_JOBS, JobState, Priority, Reuse, Wish, sources_of
+
+UNWANTED = (Wish.CANCEL, Wish.DROP)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,12 +87,18 @@ def add(connection: Connection, new: NewJob) -> None:
     connection.execute(insert(job).values(**values, **fresh))
 
 
-def get(connection: Connection, job_id: str) -> JobRow:
-    """One job by its id. Raises UnknownName."""
-    row = connection.execute(select(job).where(job.c.id == job_id)).mappings().one_or_none()
+def get(connection: Connection, job_id: str, *, lock: bool = False) -> JobRow:
+    """One job by its id; `lock` keeps others from writing wishes until the transaction ends. Raises UnknownName."""
+    query = select(job).where(job.c.id == job_id)
+    row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
     if row is None:
         raise UnknownName("job", job_id, "'farm ls' shows them")
     return _row(row)
+
+
+def exists(connection: Connection, job_id: str) -> bool:
+    """Whether there is a job of that id."""
+    return connection.execute(select(job.c.id).where(job.c.id == job_id)).scalar() is not None
 
 
 def find(connection: Connection, name: str) -> JobRow:
@@ -128,12 +137,30 @@ def still_open(connection: Connection) -> list[JobRow]:
     return [_row(row) for row in connection.execute(query).mappings()]
 
 
+def to_attend(connection: Connection) -> list[str]:
+    """Jobs that a user wishes something of which was not acted on yet, or that may have to stop themselves."""
+    unmet = or_(
+        job.c.retry.is_not(None),
+        job.c.wish == Wish.RESUME,
+        and_(job.c.wish.in_([Wish.PAUSE, Wish.PAUSE_AFTER_CHUNKS]), job.c.state.in_(sources_of(JobState.PAUSED))),
+        and_(job.c.wish.in_(UNWANTED), job.c.state.in_(OPEN_JOBS)),
+        and_(job.c.wish == Wish.DROP, job.c.state == JobState.CANCELLED, job.c.done + job.c.failed > 0),
+    )
+    bounded = or_(
+        job.c.deadline.is_not(None), job.c.max_device_seconds.is_not(None), job.c.failed > job.c.forgiven
+    )  # fmt: skip
+    moving = job.c.state.in_(sources_of(JobState.STOPPED))
+    query = select(job.c.id).where(or_(unmet, and_(moving, bounded))).order_by(job.c.created_at, job.c.id)
+    return list(connection.execute(query).scalars())
+
+
 def same_spec(connection: Connection, spec_hash: str, *, user: str) -> JobRow | None:
     """The job of this user with that spec that is open, else done; the newest of them."""
     states = [*OPEN_JOBS, JobState.DONE]
+    mine = (job.c.spec_hash == spec_hash, job.c.user == user)
     query = (
         select(job)
-        .where(job.c.spec_hash == spec_hash, job.c.user == user, job.c.state.in_(states), job.c.wish == Wish.RUN)
+        .where(*mine, job.c.state.in_(states), not_(job.c.wish.in_(UNWANTED)))
         .order_by(job.c.state == JobState.DONE, job.c.created_at.desc())
         .limit(1)
     )
@@ -141,11 +168,27 @@ def same_spec(connection: Connection, spec_hash: str, *, user: str) -> JobRow | 
     return None if row is None else _row(row)
 
 
-def enter(connection: Connection, job_id: str, state: JobState, **values: Any) -> bool:
-    """Move a job to a state if it stands where that is allowed; `values` are further columns. Returns whether."""
+def enter(
+    connection: Connection, job_id: str, state: JobState, *, before: Collection[JobState] | None = None, **values: Any
+) -> bool:
+    """Move a job to a state if it stands where that is allowed, and write the event.
+
+    Args:
+        connection: A writing transaction.
+        job_id: The job.
+        state: Where it should stand.
+        before: Where it must stand now; silent: wherever the table of steps allows.
+        **values: Further columns.
+
+    Returns:
+        Whether it moved.
+    """
+    sources = sources_of(state) if before is None else sources_of(state) & set(before)
     changed = connection.execute(
-        update(job).where(job.c.id == job_id, job.c.state.in_(sources_of(state))).values(state=state, **values)
+        update(job).where(job.c.id == job_id, job.c.state.in_(sources)).values(state=state, **values)
     )
+    if changed.rowcount == 1:
+        events.add(connection, job_id, state, str(values.get("reason") or ""))
     return changed.rowcount == 1
 
 

@@ -35,6 +35,12 @@ def read(connection: Connection) -> Lead:
     return Lead(row.epoch, row.beat, row.holder)
 
 
+def peek(connection: Connection) -> Lead | None:
+    """The row as it stands; None before the first dispatcher."""
+    row = connection.execute(select(leader.c.epoch, leader.c.beat, leader.c.holder)).one_or_none()
+    return None if row is None else Lead(row.epoch, row.beat, row.holder)
+
+
 def take(connection: Connection, seen: Lead, *, holder: str) -> int | None:
     """Become leader unless something moved since `seen`. Returns the new epoch, or None."""
     changed = connection.execute(

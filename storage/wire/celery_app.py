@@ -8,6 +8,8 @@ from typing import Any
 
 from celery import Celery
 
+from storage.wire.broker_safety import celery_url
+
 RENDER = "seedfarm.render"
 RECORD = "seedfarm.record"
 VISIBILITY_S = 12 * 3600  # far above any chunk: a redelivery would only find its token spent
@@ -17,10 +19,10 @@ def make_app(broker_url: str, *, role: str) -> Celery:
     """Build the app for one process.
 
     Args:
-        broker_url: redis://...
+        broker_url: redis://..., rediss://... or unix://...
         role: Shown in Redis' client list: "dispatcher", "worker", "flower".
     """
-    app = Celery("seedfarm", broker=broker_url, set_as_current=False)
+    app = Celery("seedfarm", broker=celery_url(broker_url), set_as_current=False)
     app.conf.update(configuration(role))
     return app
 
@@ -29,6 +31,7 @@ def configuration(role: str) -> dict[str, Any]:
     """Settings that every process of the farm shares; a differing visibility time-out would re-issue others' work."""
     return {
         "accept_content": ["json"],  # pickle is remote code execution
+        "worker_consumer": "storage.wire.guarded:GuardedConsumer",  # a stranger's message must not end a worker
         "task_serializer": "json",
         "event_serializer": "json",
         "task_ignore_result": True,  # SQL is the record; no result backend

@@ -15,8 +15,13 @@ def new_id(length: int = 10) -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(length))
 
 
-def spec_key(job: str) -> str:
-    """The frozen spec of a job."""
+def spec_key(job: str, spec_hash: str) -> str:
+    """A frozen spec of a job; one that was extended has several."""
+    return f"jobs/{job}/spec-{spec_hash[:16]}.json"
+
+
+def first_spec_key(job: str) -> str:
+    """Where the spec of a job lies that was submitted before jobs could be extended."""
     return f"jobs/{job}/spec.json"
 
 
@@ -63,6 +68,11 @@ def worker_key(node: str) -> str:
 def orders_key(node: str) -> str:
     """What the dispatcher wants of a worker, overwritten every two seconds."""
     return f"{REDIS_PREFIX}orders:{node}"
+
+
+def quarantine_key(node: str) -> str:
+    """Why a worker's device is out of use until somebody starts farm-worker anew."""
+    return f"{REDIS_PREFIX}quarantine:{node}"
 
 
 def worker_queue(node: str, boot: str) -> str:

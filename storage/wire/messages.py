@@ -15,6 +15,12 @@ Ranges = list[list[int]]  # as Numbers.to_json gives them
 FLAGS: Final = ("truncated", "nsfw", "low_variance")  # what may be said of a picture; columns of the image table
 
 
+def device_key(name: str, memory_bytes: int) -> str:
+    """The kind of a device by its name and memory. Whole GiB, as drivers keep some memory back."""
+    memory = f" {round(memory_bytes / 2**30)} GiB" if memory_bytes else ""
+    return f"{name}{memory}"
+
+
 class _Message(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -98,6 +104,7 @@ class Manifest(_Message):
     spec_hash: str
     plan: Plan | None
     environment: dict[str, Any]  # library versions and device
+    device: Line = ""  # `device_key`, to which a plan that does not fit is held
     models: dict[str, ModelEntry]
     images: list[MadeImage] = []
     failed: list[FailedImage] = []
@@ -161,6 +168,11 @@ class Heartbeat(_Message):
     spooled: list[AttemptName] = []  # done, and on this worker's disk until the store takes them
     ended: Ended | None = None  # how the child before this one died, while that is not long ago
     trouble: Line | None = None  # for people: what keeps it from working
+
+    @property
+    def device_key(self) -> str:
+        """The kind of device: two of one key hold the same plans."""
+        return device_key(self.device, self.memory_bytes)
 
 
 class Orders(_Message):

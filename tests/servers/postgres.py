@@ -7,6 +7,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import psycopg
@@ -16,6 +17,7 @@ from servers.program import Program, ServerError, as_user, free_port
 
 OWNER = "farm"
 DEBIAN = Path("/usr/lib/postgresql")
+RESTART_S = 30.0
 SPEED = ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]
 
 
@@ -44,6 +46,27 @@ class PostgresServer:
     def stop(self) -> None:
         """End it, with its connections."""
         self._program.end(signal.SIGINT)
+
+    @property
+    def running(self) -> bool:
+        return self._program.running
+
+    def kill(self) -> None:
+        """End it as a power cut would: the postmaster at once; its children notice and go."""
+        self._program.end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Kill it and start it again on what it had written."""
+        self.kill()
+        deadline = time.monotonic() + RESTART_S
+        while True:
+            try:
+                self.start()
+            except ServerError:  # children of the killed one still hold its shared memory
+                if time.monotonic() > deadline:
+                    raise
+            else:
+                return
 
     def create_database(self) -> str:
         """Make an empty database; return its name."""

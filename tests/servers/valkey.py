@@ -59,6 +59,24 @@ class ValkeyServer:
             shutil.rmtree(self._folder / "appendonlydir", ignore_errors=True)
         self.start()
 
+    def snapshot(self) -> Path:
+        """Copy what is on its disk now; return the copy, for `roll_back`."""
+        copy = self._folder / f"copy-{secrets.token_hex(4)}"
+        shutil.copytree(self._folder / "appendonlydir", copy)
+        return copy
+
+    def roll_back(self, snapshot: Path) -> None:
+        """Kill it, and start it again with what it had when the copy was taken."""
+        self.kill()
+        shutil.rmtree(self._folder / "appendonlydir", ignore_errors=True)
+        snapshot.rename(self._folder / "appendonlydir")
+        self.start()
+
+    def used_memory(self) -> int:
+        """Bytes that it holds, by its own count."""
+        with redis.Redis.from_url(self.url) as client:
+            return int(client.info("memory")["used_memory"])
+
     def _answers(self) -> bool:
         try:
             with redis.Redis.from_url(self.url, retry=None) as client:

@@ -28,6 +28,8 @@ from worker.child.level import Level
 log = logging.getLogger(__name__)
 
 HEARTBEAT_TTL_S: Final = 120
+TELL_S: Final = 60  # how long a child tells of the one before it: an overwritten beat must not lose it
+TELL_BEATS: Final = 20  # at least
 EVENT = "task-denoising"  # Flower shows it as the state DENOISING, with `result` beside it
 _SOCKET_S = 5.0
 _EVENT_S = 1.0
@@ -70,6 +72,8 @@ class Link(threading.Thread):
         self._epoch: str | None = None
         self._rival = 0
         self._reached = True
+        self._told = 0  # beats that said how the child before this one died
+        self._told_since = 0.0
         self._shown: tuple[str | None, str] = (None, "")
         self._event_at = 0.0
 
@@ -106,6 +110,7 @@ class Link(threading.Thread):
                 continue
             due = time.monotonic() + self._beat_s
             self._speak()
+            self._level.life.note_beat(time.monotonic())
         while not self._requests.empty():
             self._serve(0)
 
@@ -145,10 +150,11 @@ class Link(threading.Thread):
     def _send_beat(self) -> None:
         self._beat += 1
         me = self._identity
+        level = self._level
         beat = Heartbeat.model_validate(
             {name: getattr(me, name) for name in me.__dataclass_fields__}
-            | {"beat": self._beat, "holding": self._level.holding, "resident": list(self._level.resident)}
-            | {"epoch": self._epoch}
+            | {"beat": self._beat, "holding": level.holding, "resident": list(level.resident), "epoch": self._epoch}
+            | {"spooled": list(level.spooled), "ended": level.ended, "trouble": level.trouble}
         )
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.set(keys.worker_key(me.node), beat.model_dump_json(), ex=HEARTBEAT_TTL_S, get=True)
@@ -156,8 +162,20 @@ class Link(threading.Thread):
             pipe.get(keys.EPOCH_KEY)
             before, orders, epoch = pipe.execute()
         self._epoch = epoch.decode() if epoch else None
-        self._level.stop_jobs = frozenset(_orders(orders).stop_jobs)
+        wanted = _orders(orders)
+        level.stop_jobs, level.stop_all = frozenset(wanted.stop_jobs), wanted.stop
         self._watch_rival(before)
+        self._tell_of_the_dead()
+
+    def _tell_of_the_dead(self) -> None:
+        """A beat got through; drop what it said of the child before this one, once it was there long enough."""
+        if self._level.ended is None:
+            return
+        self._told += 1
+        self._told_since = self._told_since or time.monotonic()
+        if self._told >= TELL_BEATS and time.monotonic() - self._told_since > TELL_S * self._level.scale:
+            self._level.ended = None
+            self._level.life.forget_earlier()
 
     def _watch_rival(self, before: bytes | None) -> None:
         """Two boots of one name that started at the same instant: the one with the greater boot id yields."""

@@ -16,17 +16,20 @@ from celery.signals import setup_logging, worker_process_init, worker_process_sh
 from pydantic import ValidationError
 
 from storage import logs
-from storage.blobs import open_store
+from storage.blobs import BlobStore, open_store
 from storage.settings import Settings, load_settings
 from storage.spec_store import SpecStore
 from storage.wire import keys
 from storage.wire.celery_app import RENDER
 from storage.wire.messages import ChunkMessage
 from worker.child.level import Level
+from worker.child.life import DEVICE_BROKEN, LifeFile, life_path
 from worker.child.link import Identity, Link
-from worker.renderer import make_renderer
+from worker.faults import DEVICE_ERROR, classify
+from worker.renderer import Renderer, make_renderer
 from worker.runs.inputs import Inputs
 from worker.runs.run import Run
+from worker.runs.spool import Disk, Spool
 from worker.runs.tools import Tools
 from worker.runs.uploads import Uploads
 
@@ -53,28 +56,44 @@ class _Here:
 
 
 def start_child(app: Celery) -> Child:
-    """Take the device, and beat. Imports torch, so it may take ten seconds."""
+    """Take the device, and beat. Imports torch, so it may take ten seconds; before that the life file knows of it."""
     settings = load_settings()
-    node, boot = os.environ[NODE_VARIABLE], os.environ[BOOT_VARIABLE]
+    node, boot, child = os.environ[NODE_VARIABLE], os.environ[BOOT_VARIABLE], keys.new_id()
+    level = Level(LifeFile(life_path(settings.home, node)), scale=settings.time_scale)
+    level.ended = level.life.take_over(child, boot=boot)
     store = open_store(settings.store_address, endpoint=settings.s3_endpoint, region=settings.s3_region)
-    renderer = make_renderer(settings, store)
-    level = Level()
+    renderer = _take_device(settings, store, level)
     signal.signal(STOP_SIGNAL, lambda *_: level.stopping.set())  # not before: until here it may end us
     identity = Identity(
-        node=node, boot=boot, child=keys.new_id(), device_type=renderer.device.type, device=renderer.device.name,
+        node=node, boot=boot, child=child, device_type=renderer.device.type, device=renderer.device.name,
         threads=int(os.environ.get(THREADS_VARIABLE, "1")), memory_bytes=renderer.device.memory_bytes,
         renderer=renderer.name,
     )  # fmt: skip
     link = Link(app, _broker(settings), level=level, identity=identity, beat_s=settings.beat_s)
+    disk = Disk(settings.home / "spool" / node, cap=settings.spool_bytes)
+    spool = Spool(disk, store, level=level, scale=settings.time_scale)
+    spool.resume()  # before the first beat, which names what lies there
     link.start()
-    log.info("child ready", extra={"node": node, "boot": boot, "child": identity.child, "device": identity.device})
+    spool.start(link.send_record)
+    ended = {} if level.ended is None else {"earlier": level.ended.cause, **level.ended.model_dump(exclude={"cause"})}
+    log.info("child ready", extra={"node": node, "boot": boot, "child": child, "device": identity.device, **ended})
     uploads = Uploads(settings.upload_threads)
     inputs = Inputs(store, max_pixels=settings.input_pixels)
     tools = Tools(
-        renderer=renderer, store=store, specs=SpecStore(store), uploads=uploads, inputs=inputs, level=level,
-        node=node, boot=boot,
+        renderer=renderer, store=store, specs=SpecStore(store), uploads=uploads, inputs=inputs, spool=spool,
+        level=level, node=node, boot=boot, time_scale=settings.time_scale,
     )  # fmt: skip
     return Child(tools, link)
+
+
+def _take_device(settings: Settings, store: BlobStore, level: Level) -> Renderer:
+    """Make the renderer. A device that refuses even that counts as one that broke under a chunk."""
+    try:
+        return make_renderer(settings, store)
+    except Exception as error:
+        if classify(error)[0] == DEVICE_ERROR:
+            level.life.set_verdict(DEVICE_BROKEN)
+        raise
 
 
 def render(task: Any, *, message: Any) -> None:
@@ -104,6 +123,7 @@ def render(task: Any, *, message: Any) -> None:
         child.link.send_record(manifest)
     if run.device_lost:
         log.error("device lost, starting afresh", extra=names)
+        child.tools.level.life.set_verdict(DEVICE_BROKEN)
         child.link.close()
         os._exit(DEVICE_LOST)
 
@@ -116,7 +136,7 @@ def _on_start(**_: Any) -> None:
         _Here.child = start_child(current_app._get_current_object())
     except Exception as error:
         log.exception("child cannot start", extra={"reason": error})
-        time.sleep(_BROKEN_START_S)  # Celery replaces a dead child at once, for ever
+        time.sleep(_BROKEN_START_S * load_settings().time_scale)  # Celery replaces a dead child at once, for ever
         raise
 
 

@@ -1,6 +1,7 @@
 """How a plan is carried out on the device: precision, kernels, compiled blocks, and tricks for small cards."""
 
 import contextlib
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -10,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from storage.errors import OptionRefused
 from storage.spec.plan import Plan
+from worker.renderer import Device
 
 _KERNELS: Final = {
     "math": SDPBackend.MATH,
@@ -57,6 +59,16 @@ def prepare(pipe: Any, plan: Plan, device: torch.device) -> None:
         if core is None or not getattr(core, "_repeated_blocks", None):
             raise OptionRefused("plan.compile", True, f"{type(pipe).__name__} names no repeated blocks")
         core.compile_repeated_blocks(fullgraph=True)
+
+
+def free_memory(device: Device) -> str:
+    """What a device has left, for people."""
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info()
+    else:
+        total = device.memory_bytes
+        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") if total else 0
+    return f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
 
 
 @contextlib.contextmanager

@@ -13,6 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from worker.faults import is_of_device
+
 MAX_SIDE: Final = 256  # pixels of a decoded preview
 _SAMPLES: Final = 4
 _SIDE: Final = 16  # latents
@@ -128,6 +130,8 @@ def _decoded(vae: Any, latents: Tensor) -> Tensor:
     """Pixels in [-1, 1], (n, 3, height, width); a VAE for video gets its one frame and gives it back."""
     try:
         pixels: Tensor = vae.decode(latents, return_dict=False)[0]
-    except (ValueError, IndexError, RuntimeError):
+    except (ValueError, IndexError, RuntimeError) as error:
+        if is_of_device(error):
+            raise
         pixels = vae.decode(latents.unsqueeze(2), return_dict=False)[0]
     return pixels[:, :, 0] if pixels.ndim == 5 else pixels

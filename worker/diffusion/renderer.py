@@ -29,7 +29,7 @@ from worker.diffusion.calling.steps import Preview, Steps
 from worker.diffusion.loading.adapters import Found
 from worker.diffusion.loading.families import default_guidance
 from worker.diffusion.loading.studio import Easel, Studio
-from worker.diffusion.memory import in_float32, small_vae, under
+from worker.diffusion.memory import free_memory, in_float32, small_vae, under
 from worker.diffusion.preview import decoded_frames
 from worker.diffusion.prompts import excess, windows
 from worker.renderer import Device, Flaw, Images, Picture, Recipe, Watch
@@ -144,6 +144,17 @@ class DiffusionRenderer:
                 for place, slot in enumerate(slots):
                     results[slot] = _result(easel.base, recipes[slot], drawn, place)
         return results
+
+    def recover(self) -> bool:
+        """See `Renderer.recover`."""
+        if self._easel is not None:
+            for pipe in (self._easel.resident.pipe, *self._easel.pipes):
+                pipe.maybe_free_model_hooks()  # a call that broke off left an offloaded part on the card
+        return self._studio.make_room(self._easel)
+
+    def memory(self) -> str:
+        """See `Renderer.memory`."""
+        return f"{self.device.name}, {free_memory(self.device)}"
 
     def _show(self, easel: Easel, recipe: Recipe, plan: Plan, watch: Watch) -> Preview:
         """How previews are drawn: by the tiny VAE that the job names, else by a linear map."""

@@ -1,7 +1,8 @@
 """Whether the models of a job can do what it asks, before its first picture: nothing is refused at image 40,000."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, Protocol
 
 from storage.errors import OptionRefused, shorten
 from storage.spec import Job, ModelFacts, batch_key
@@ -14,7 +15,16 @@ _SHOWN: Final = 3  # prompts in a refusal
 _TEXTS: Final = ("prompt", "prompt_2", "prompt_3", "negative_prompt", "negative_prompt_2", "negative_prompt_3")
 
 
-def check_job(job: Job, models: Mapping[str, ModelEntry], renderer: Renderer, *, stop: Callable[[], bool]) -> None:
+class Load(Protocol):
+    """What carries out a load, with all that may be said of its time."""
+
+    def __call__(self, work: Callable[[], None], *, what: str) -> None:
+        """Do `work`, which loads `what`."""
+
+
+def check_job(
+    job: Job, models: Mapping[str, ModelEntry], renderer: Renderer, *, stop: Callable[[], bool], load: Load
+) -> None:
     """Ask the renderer about every value of every axis.
 
     Args:
@@ -22,6 +32,7 @@ def check_job(job: Job, models: Mapping[str, ModelEntry], renderer: Renderer, *,
         models: What was found out about its models.
         renderer: Loads each checkpoint once, which the first chunk finds warm.
         stop: Whether to give up.
+        load: What carries out a load.
 
     Raises:
         OptionRefused: An option that a model does not know, or prompts that are too long for it.
@@ -39,7 +50,7 @@ def check_job(job: Job, models: Mapping[str, ModelEntry], renderer: Renderer, *,
         kind, texts = batch_key(recipe), tuple(recipe.get(name) for name in _TEXTS)
         if kind not in asked:
             asked.add(kind)
-            renderer.check(recipe, plan=_likely_plan(job, recipe, renderer))
+            load(partial(renderer.check, recipe, plan=_likely_plan(job, recipe, renderer)), what="models")
         if recipe.get("long_prompts", "refuse") == "refuse" and texts not in read:
             read.add(texts)
             over = renderer.too_long(recipe)

@@ -1,7 +1,7 @@
 """What becomes of drawn pictures: looked at, encoded, stored, counted. On the upload threads.
 
-A picture counts as made only when the store has taken it. One that it has not taken when the node stops is neither
-made nor failed: as far as the farm knows, it was not tried.
+A picture counts as made only when it lies in the store, or in the spool of this worker. One that lies nowhere when the
+run is told to stop is neither made nor failed: as far as the farm knows, it was not tried.
 """
 
 import hashlib
@@ -10,13 +10,13 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from storage.errors import DiskFull, TransientError
 from storage.spec import digest
 from storage.spec.plan import Plan
 from storage.wire import keys
 from storage.wire.messages import FailedImage, MadeImage
+from worker.faults import ERROR
 from worker.renderer import Flaw, Picture, Recipe, StopRendering
 from worker.runs.patience import Patience
 from worker.runs.picture import (
@@ -30,12 +30,15 @@ from worker.runs.picture import (
     pixel_sha256,
     provenance,
 )
+from worker.runs.spool import Delivery
 from worker.runs.tools import Tools
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 log = logging.getLogger(__name__)
+
+_EMPTY: Final = Flaw(BLANK, "every pixel has the same colour; allow_blank: true keeps such")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,10 +55,10 @@ class Drawn:
 class Finishing:
     """The outcome of one run, as it grows."""
 
-    def __init__(self, tools: Tools, *, prefix: str, patience: Patience) -> None:
+    def __init__(self, tools: Tools, *, delivery: Delivery, patience: Patience) -> None:
         self.allow_blank = False  # of the job; known once its spec was read
         self._tools = tools
-        self._prefix = prefix
+        self._delivery = delivery
         self._patience = patience
         self._lock = threading.Lock()
         self.images: list[MadeImage] = []
@@ -82,23 +85,28 @@ class Finishing:
             raise StopRendering
 
     def _finish(self, drawn: Drawn, made: Picture, plan: Plan) -> None:
-        picture, look = made.image, judge(made.image)
-        if look == BLANK and not self.allow_blank and "nsfw" not in made.flags:
-            self.fail([drawn.number], Flaw(BLANK, "every pixel has the same colour; allow_blank: true keeps such"))
-            return
-        flags = sorted(made.flags | ({LOW_VARIANCE} if look is not None else set()))
         begun = time.monotonic()
-        data = encode_png(picture, provenance(drawn.recipe, plan, self._tools.renderer.libraries()))
+        try:
+            look = judge(made.image)
+            if look == BLANK and not self.allow_blank and "nsfw" not in made.flags:
+                self.fail([drawn.number], _EMPTY)
+                return
+            data = encode_png(made.image, provenance(drawn.recipe, plan, self._tools.renderer.libraries()))
+            strip = self._strip(drawn)
+        except Exception as error:  # left untried, it would come back for ever
+            log.exception("picture cannot be encoded", extra={"number": drawn.number})
+            self.fail([drawn.number], Flaw(ERROR, f"{type(error).__name__}: {error}"))
+            return
         encoded = time.monotonic()
-        key = keys.image_key(self._prefix, drawn.number, "png")
-        self._patience.insist(lambda: self._tools.store.put(key, data, content_type=PNG_TYPE), what=key)
-        stored = time.monotonic()
-        spent = {"render": drawn.seconds, "encode": encoded - begun, "upload": stored - encoded}
+        key = self._delivery.put(keys.image_key("", drawn.number, "png"), data, content_type=PNG_TYPE)
+        spent = {"render": drawn.seconds, "encode": encoded - begun, "upload": time.monotonic() - encoded}
         image = MadeImage(
-            number=drawn.number, key=key, sha256=hashlib.sha256(data).hexdigest(), pixel_sha256=pixel_sha256(picture),
-            bytes=len(data), width=picture.width, height=picture.height, recipe_hash=digest(dict(drawn.recipe)),
-            flags=flags,
-            preview=self._store_strip(drawn), seconds={phase: round(value, 4) for phase, value in spent.items()},
+            number=drawn.number, key=key, sha256=hashlib.sha256(data).hexdigest(),
+            pixel_sha256=pixel_sha256(made.image), bytes=len(data), width=made.image.width, height=made.image.height,
+            recipe_hash=digest(dict(drawn.recipe)),
+            flags=sorted(made.flags | ({LOW_VARIANCE} if look is not None else set())),
+            preview=self._store_strip(drawn.number, strip),
+            seconds={phase: round(value, 4) for phase, value in spent.items()},
         )  # fmt: skip
         with self._lock:
             self.images.append(image)
@@ -106,14 +114,11 @@ class Finishing:
                 self.seconds[phase] += spent[phase]
         self._tools.level.count_stored()
 
-    def _store_strip(self, drawn: Drawn) -> str | None:
-        """Store the previews, once: nobody waits for them, so they are left out when the queue is full."""
-        if not drawn.frames or self._tools.uploads.crowded:
+    def _strip(self, drawn: Drawn) -> bytes | None:
+        """The previews in one file: nobody waits for them, so they are left out when the queue is full."""
+        return encode_strip(drawn.frames) if drawn.frames and not self._tools.uploads.crowded else None
+
+    def _store_strip(self, number: int, strip: bytes | None) -> str | None:
+        if strip is None:
             return None
-        key = keys.preview_key(self._prefix, drawn.number)
-        try:
-            self._tools.store.put(key, encode_strip(drawn.frames), content_type=STRIP_TYPE)
-        except (TransientError, DiskFull) as error:
-            log.warning("previews left out", extra={"key": key, "reason": error})
-            return None
-        return key
+        return self._delivery.put_if_easy(keys.preview_key("", number), strip, content_type=STRIP_TYPE)

@@ -7,6 +7,7 @@ from storage.spec_store import SpecStore
 from worker.child.level import Level
 from worker.renderer import Renderer
 from worker.runs.inputs import Inputs
+from worker.runs.spool import Spool
 from worker.runs.uploads import Uploads
 
 
@@ -19,6 +20,8 @@ class Tools:
     specs: SpecStore
     uploads: Uploads
     inputs: Inputs
+    spool: Spool
     level: Level
     node: str
     boot: str
+    time_scale: float = 1.0  # of every waiting time

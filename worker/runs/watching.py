@@ -32,7 +32,7 @@ class BatchWatch:
 
     def step(self, step: int, steps: int) -> None:
         """See `Watch.step`."""
-        self._level.update(step=step, steps=steps)
+        self._level.step(step, steps)
         if self._level.must_stop(self._job):
             raise StopRendering
 

@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from storage.errors import ModelUnusable
 
-_LIMIT: Final = 100_000_000  # bytes of header that the format allows
+_LIMIT: Final = 25_000_000  # bytes of header; the format allows four times that, and no model comes near
+_METADATA: Final = "__metadata__"
+_BROKEN: Final = (OSError, struct.error, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +43,41 @@ def read_header(file: Path, *, source: str) -> Header:
         with file.open("rb") as data:
             (length,) = struct.unpack("<Q", data.read(8))
             entries: dict[str, Any] = json.loads(data.read(min(length, _LIMIT)))
-        missing = 8 + length + _end(entries) - file.stat().st_size
-    except (OSError, struct.error, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        end = _end(entries)
+        found = header_of(entries)
+    except _BROKEN as error:
         raise ModelUnusable(source, f"{file.name} is no safetensors file ({type(error).__name__})") from None
-    if missing > 0:
-        raise ModelUnusable(source, f"{file.name} is cut short by {missing} bytes; fetch or copy it again")
-    return header_of(entries)
+    left = file.stat().st_size - (8 + length + end)
+    if left < 0:
+        raise ModelUnusable(source, f"{file.name} is cut short by {-left} bytes; fetch or copy it again")
+    if left > 0:
+        raise ModelUnusable(source, f"{file.name} has {left} bytes behind its tensors; fetch or copy it again")
+    return found
 
 
 def header_of(entries: Mapping[str, Any]) -> Header:
-    """Make a header from its JSON."""
-    shapes = {name: tuple(entry["shape"]) for name, entry in entries.items() if name != "__metadata__"}
-    return Header(shapes, entries.get("__metadata__") or {})
+    """Make a header from its JSON. Raises ValueError, TypeError, KeyError: it is none."""
+    shapes = {name: _shape(entry["shape"]) for name, entry in entries.items() if name != _METADATA}
+    metadata = entries.get(_METADATA) or {}
+    return Header(shapes, {name: text for name, text in metadata.items() if isinstance(text, str)})
+
+
+def _shape(sides: list[Any]) -> tuple[int, ...]:
+    return tuple(_count(side) for side in sides)
 
 
 def _end(entries: Mapping[str, Any]) -> int:
-    """Bytes that the tensors reach to, counted from the end of the header."""
-    return max((int(entry["data_offsets"][1]) for name, entry in entries.items() if name != "__metadata__"), default=0)
+    """Bytes that the tensors fill, counted from the end of the header. Raises ValueError."""
+    spans = [entry["data_offsets"] for name, entry in entries.items() if name != _METADATA]
+    end = 0
+    for first, last in sorted((_count(first), _count(last)) for first, last in spans):
+        if first != end or last < first:
+            raise ValueError("tensors overlap, or leave holes")
+        end = last
+    return end
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError("no count")
+    return value

@@ -3,9 +3,11 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final
 
-from storage.errors import ModelUnusable
+from storage.errors import ModelUnusable, shorten
 from storage.models.anatomy.trees import Tree
 from storage.models.digests import SUFFIXES
 
@@ -15,6 +17,10 @@ _VAES: Final = ("vae", "vqvae", "movq")
 _LATENT_SIDE, _FLOW_SIDE = 512, 1024  # pixels, where a config is silent: of Stable Diffusion 1, of flow models
 _WEIGHTS = re.compile(r"(?:diffusion_pytorch_model|model)(?:\.(?P<variant>\w+))?(?:-\d{5}-of-\d{5})?\.safetensors")
 _SHARDS = re.compile(r"(?:diffusion_pytorch_model|model)\.safetensors\.index(?:\.(?P<variant>\w+))?\.json")
+_LIBRARIES: Final = ("diffusers", "transformers")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+# Classes that look for their code in the model itself, or load a whole pipeline by rules of its own.
+_OPEN_CLASS = re.compile(r"Auto(?!encoder)\w*|\w*Pipeline\w*")
 _PICKLES: Final = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 
 
@@ -31,15 +37,46 @@ def pipeline_class(tree: Tree) -> str:
     name = tree.json(INDEX).get("_class_name")
     if not isinstance(name, str):
         raise ModelUnusable(tree.source, f"{INDEX} names no pipeline of diffusers; code that comes with it is not run")
+    if not _NAME.fullmatch(name):
+        raise ModelUnusable(tree.source, f"{INDEX} names the pipeline {shorten(name)}, which is no name of a class")
     return name
 
 
 def components(tree: Tree) -> dict[str, str]:
-    """The parts that a pipeline is loaded from, by name, with their class."""
+    """The parts that a pipeline is loaded from, by name, with their class.
+
+    Raises:
+        ModelUnusable: A part is of a class that neither diffusers nor transformers holds.
+    """
     index = tree.json(INDEX)
-    parts = {name: entry for name, entry in index.items() if not name.startswith("_") and isinstance(entry, list)}
+    listed = {name: entry for name, entry in index.items() if not name.startswith("_") and isinstance(entry, list)}
+    parts = {name: entry for name, entry in listed.items() if any(isinstance(word, str) for word in entry)}
+    for name, entry in parts.items():
+        _check_class(tree, name, entry)
     spared = IGNORED - {"feature_extractor"} if "depth_estimator" in parts else IGNORED  # it feeds the depth model
-    return {name: str(entry[-1]) for name, entry in parts.items() if entry and entry[-1] and name not in spared}
+    return {name: entry[1] for name, entry in parts.items() if name not in spared}
+
+
+def _check_class(tree: Tree, name: str, entry: list[Any]) -> None:
+    """Refuse a part whose class would be looked for anywhere but in diffusers and transformers."""
+    shaped = len(entry) == 2 and all(isinstance(word, str) and _NAME.fullmatch(word) for word in (name, *entry))
+    if (
+        not shaped
+        or not _is_library(entry[0])
+        or f"{name}/{entry[0]}.py" in tree.names
+        or _OPEN_CLASS.fullmatch(entry[1])
+    ):
+        rule = f"{INDEX} wants {name} from {entry}; only classes of diffusers and transformers are loaded"
+        raise ModelUnusable(tree.source, f"{rule}, and code that comes with a model is not run")
+
+
+def _is_library(name: str) -> bool:
+    """Whether that is a library of ours, or the folder of a pipeline in diffusers, which keeps some classes there."""
+    if name in _LIBRARIES:
+        return True
+    found = find_spec("diffusers")  # looks for it; imports nothing
+    places = [] if found is None else list(found.submodule_search_locations or [])
+    return not places or (Path(places[0]) / "pipelines" / name).is_dir()  # a host without it loads nothing
 
 
 def pipeline_files(tree: Tree, *, variant: str | None) -> Weights:
@@ -119,10 +156,16 @@ def _is_copy(name: str, variant: str | None) -> bool:
 
 def _check_shards(tree: Tree, weights: list[str], label: str) -> None:
     for index in (name for name in weights if name.endswith(".json")):
-        wanted = set(tree.json(index).get("weight_map", {}).values())
-        missing = sorted(wanted - set(tree.names))
+        shards = tree.json(index).get("weight_map", {})
+        named = shards.values() if isinstance(shards, dict) else [shards]
+        if strange := [name for name in named if not (isinstance(name, str) and _WEIGHTS.fullmatch(name))]:
+            rule = f"{label}{index} sends to {shorten(strange[0])}, and weights are .safetensors files beside it"
+            raise ModelUnusable(tree.source, rule)
+        missing = sorted(set(named) - set(weights))
         if missing:
-            raise ModelUnusable(tree.source, f"{label}{missing[0]} is missing, one of {len(wanted)}; fetch it again")
+            raise ModelUnusable(
+                tree.source, f"{label}{missing[0]} is missing, one of {len(set(named))}; fetch it again"
+            )
 
 
 def _advice(tree: Tree) -> str:

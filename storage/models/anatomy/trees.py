@@ -8,10 +8,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from storage.errors import ModelUnusable
 from storage.models.anatomy.headers import Header, read_header
+
+SMALL: Final = 64 * 2**20  # bytes; above that a JSON file is no config
 
 
 class Place(Protocol):
@@ -52,7 +54,7 @@ class Tree:
             return {}
         try:
             entry = json.loads(self.place.read(self.names[name]))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelUnusable(self.source, f"{self.names[name]} cannot be read: {error}") from None
         if not isinstance(entry, dict):
             raise ModelUnusable(self.source, f"{self.names[name]} is not a JSON object")
@@ -73,6 +75,8 @@ class LocalPlace:
     def read(self, name: str) -> bytes:
         """See `Place.read`."""
         try:
+            size = (self.root / name).stat().st_size
+            check_small(name, size, source=self.source)
             return (self.root / name).read_bytes()
         except OSError as error:
             raise ModelUnusable(self.source, f"{name} cannot be read: {error.strerror}") from None
@@ -80,6 +84,12 @@ class LocalPlace:
     def header(self, name: str) -> Header:
         """See `Place.header`."""
         return read_header(self.root / name, source=self.source)
+
+
+def check_small(name: str, size: int, *, source: str) -> None:
+    """Raise ModelUnusable for a config of more bytes than any config has."""
+    if size > SMALL:
+        raise ModelUnusable(source, f"{name} has {size} bytes, too many for a config")
 
 
 def local_tree(folder: Path, *, source: str) -> Tree:

@@ -6,7 +6,7 @@ from itertools import islice, product
 from typing import Any
 
 from storage.errors import InvalidSpec
-from storage.spec.dimension import Dimension
+from storage.spec.dimension import Dimension, Factor
 from storage.spec.exclusion import is_excluded
 from storage.spec.fields import FIELDS, MODES
 from storage.spec.job import Spec
@@ -41,18 +41,23 @@ def check_mode(mode: str, fixed: Mapping[str, Any], dimensions: Sequence[Dimensi
         raise InvalidSpec("refiner", None, "needs refiner_start (0.8: it does the last fifth) or refiner_strength")
 
 
-def check_combinations(spec: Spec) -> None:
-    """Hold every rule over every combination of its keys. Raises InvalidSpec with the first that breaks it."""
+def check_combinations(spec: Spec, factors: Sequence[Factor]) -> None:
+    """Hold every rule over every combination of its keys. Raises InvalidSpec with the first that breaks it.
+
+    Args:
+        spec: What it says beside its axes.
+        factors: The product to look at.
+    """
     for rule in _RULES:
-        for values in islice(_combinations(spec, rule.keys), MAX_COMBINATIONS):
+        for values in islice(_combinations(spec, factors, rule.keys), MAX_COMBINATIONS):
             sentence = rule.broken(values)
             if sentence is not None:
                 raise InvalidSpec(rule.keys[0], values.get(rule.keys[0]), sentence)
 
 
-def _combinations(spec: Spec, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _combinations(spec: Spec, factors: Sequence[Factor], keys: Sequence[str]) -> Iterator[dict[str, Any]]:
     """What the job says of these keys together, each combination once, excluded ones left out."""
-    mine = [dimension for dimension in spec.dimensions if set(dimension.keys) & set(keys)]
+    mine = [factor for factor in factors if set(factor.keys) & set(keys)]
     clauses = [clause for clause in spec.exclude if set(clause) <= _names(mine)]
     for places in product(*(range(len(dimension)) for dimension in mine)):
         bindings = [dimension.at(place) for dimension, place in zip(mine, places, strict=True)]
@@ -61,7 +66,7 @@ def _combinations(spec: Spec, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
             yield {key: bound.get(key, spec.fixed.get(key)) for key in keys}
 
 
-def _names(dimensions: Sequence[Dimension]) -> set[str]:
+def _names(dimensions: Sequence[Factor]) -> set[str]:
     """Keys and labels; a clause that speaks of others too leaves no combination of these out."""
     probes = [dimension.at(0) for dimension in dimensions]
     return {name for probe in probes for name in (*probe.values, *probe.labels)}

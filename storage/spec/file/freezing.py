@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import InvalidSpec, nearest
-from storage.spec.dimension import Derived, Dimension, total
+from storage.spec.dimension import Dimension, Factor, leaves, total
 from storage.spec.fields import FIELDS, IMAGE_KEYS, MODES
 from storage.spec.file.allowed import ON_ONE_MACHINE, Allowed
 from storage.spec.file.combinations import check_combinations, check_mode
@@ -16,6 +16,7 @@ from storage.spec.file.models import find_models
 from storage.spec.file.sources import SourceReader, checked
 from storage.spec.job import Job, Spec
 from storage.spec.notes import check_prompts
+from storage.spec.product import find_derived
 
 _IMAGE_WORDS = frozenset({"number", "worker", "sha256"})  # what file names know an image by, beside its recipe
 
@@ -58,7 +59,7 @@ def freeze(file: JobBase, *, base: Path, name: str, max_images: int, allowed: Al
         files=inputs.files,
     )
     check_prompts(spec)
-    check_combinations(spec)
+    check_combinations(spec, dimensions)
     if not Job(spec).images:
         raise InvalidSpec("exclude", None, f"leaves none of {places} images")
     return spec
@@ -86,10 +87,9 @@ def _dimensions(file: JobBase, *, base: Path, inputs: InputImages) -> list[Dimen
 
 def _fixed(file: JobBase, dimensions: list[Dimension], *, inputs: InputImages) -> dict[str, Any]:
     """What is the same for every image. Refuses a key given twice, and one that must be given and is not."""
-    parts = _parts(dimensions)
-    _check_labels(parts)
+    _check_labels(list(leaves(dimensions)))
     bound = _bound_keys(dimensions)
-    derives = any(isinstance(part, Derived) for part in parts)
+    derives = find_derived(dimensions) is not None
     fixed = {}
     for key, entry in FIELDS.items():
         given = getattr(file, key)
@@ -119,7 +119,7 @@ def _bound_keys(dimensions: list[Dimension]) -> set[str]:
     return bound
 
 
-def _check_labels(parts: list[Dimension]) -> None:
+def _check_labels(parts: list[Factor]) -> None:
     labels = [label for part in parts for label in part.at(0).labels]
     for label in labels:
         if label in FIELDS or label in _IMAGE_WORDS or labels.count(label) > 1:
@@ -134,7 +134,7 @@ def _clause(
     labels = {label for probe in probes for label in probe.labels}
     if not clause:
         raise InvalidSpec(path, clause, "must name at least one axis")
-    derived = any(isinstance(part, Derived) for part in _parts(dimensions))
+    derived = find_derived(dimensions) is not None
     frozen: dict[str, list[Any]] = {}
     for key, given in clause.items():
         where, values = f"{path}.{key}", given if isinstance(given, list) else [given]
@@ -161,11 +161,6 @@ def _label_texts(values: list[Any], *, path: str) -> list[str]:
 
 def _or(modes: frozenset[str]) -> str:
     return ", ".join(mode for mode in MODES if mode in modes)
-
-
-def _parts(dimensions: list[Dimension]) -> list[Dimension]:
-    """Every dimension, those inside a zip one by one."""
-    return [part for dimension in dimensions for part in getattr(dimension, "parts", (dimension,))]
 
 
 def _clean(name: str) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from storage.errors import InvalidSpec, UnreadableFile, nearest
@@ -24,31 +23,12 @@ from storage.spec.file.jobfile import (
     Rows,
     TemplateSource,
 )
+from storage.yaml_text import parse_yaml
+
+__all__ = ["check_job_file", "explain", "parse_yaml", "read_job_file", "read_text"]
 
 MAX_FILE_BYTES = 64 * 2**20
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice instead of keeping the last one."""
-
-    def compose_mapping_node(self, anchor: Any) -> Any:
-        """Look at the keys as they stand in the file, before any merge."""
-        node = super().compose_mapping_node(anchor)
-        seen = set()
-        for key_node, _ in node.value:
-            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
-            if key is not None and key in seen and key != "<<":
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} given twice", key_node.start_mark)
-            seen.add(key)
-        return node
-
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Merge, keeping one entry a key: merges of merges would grow without end."""
-        super().flatten_mapping(node)
-        last: dict[Any, tuple[yaml.Node, yaml.Node]] = {}
-        for key, value in node.value:
-            last[(key.tag, key.value) if isinstance(key, yaml.ScalarNode) else key] = (key, value)
-        node.value = list(last.values())
+_HINT = "; move values into {file: ...}, and long lists into several jobs"
 
 
 def read_job_file(path: Path, *, changes: Sequence[str] = ()) -> JobBase:
@@ -58,7 +38,7 @@ def read_job_file(path: Path, *, changes: Sequence[str] = ()) -> JobBase:
         UnreadableFile: Missing, not text, too big, or not YAML; says the line.
         InvalidSpec: A key or value breaks a rule.
     """
-    raw = parse_yaml(_read_text(path), where=str(path))
+    raw = parse_yaml(read_text(path, max_bytes=MAX_FILE_BYTES), where=str(path))
     if raw is None:
         raise UnreadableFile(path, "is empty; 'farm init' prints a job file to start from")
     if not isinstance(raw, dict):
@@ -91,27 +71,20 @@ def explain(error: ValidationError, raw: object, *, prefix: str = "") -> Invalid
     return InvalidSpec(path, value, rule_of(first))
 
 
-def parse_yaml(text: str, *, where: str) -> Any:
-    """Parse YAML (or JSON) without running anything. Raises UnreadableFile with line and column."""
+def read_text(file: Path, *, max_bytes: int) -> str:
+    """The text of a file, of which no more than it may have is ever in memory. Raises UnreadableFile."""
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise UnreadableFile(f"{where}{place}", f"not YAML: {error.problem}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise UnreadableFile(where, f"not YAML: {str(error).splitlines()[0]}") from None
-
-
-def _read_text(path: Path) -> str:
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise UnreadableFile(path, f"is larger than {MAX_FILE_BYTES // 2**20} MiB; move values into {{file: ...}}")
-        return path.read_text(encoding="utf-8-sig")
+        with file.open("rb") as handle:  # not by its size: a device has none, and no end
+            data = handle.read(max_bytes + 1)
+        if len(data) > max_bytes:
+            raise UnreadableFile(file, f"is larger than {max_bytes // 2**20} MiB{_HINT}")
+        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except OSError as error:
-        raise UnreadableFile(path, (error.strerror or str(error)).lower()) from None
+        raise UnreadableFile(file, (error.strerror or str(error)).lower()) from None
     except UnicodeDecodeError as error:
-        raise UnreadableFile(path, f"is not UTF-8 text (byte {error.start})") from None
+        raise UnreadableFile(file, f"is not UTF-8 text (byte {error.start})") from None
+    except ValueError:  # a NUL, or half of a surrogate pair
+        raise UnreadableFile(repr(str(file)), "is no name of a file") from None
 
 
 def _apply(raw: dict[str, Any], change: str) -> None:

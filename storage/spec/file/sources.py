@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import stat
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,9 @@ from storage.spec.file.jobfile import (
     Rows,
     TemplateSource,
 )
-from storage.spec.file.reading import explain
+from storage.spec.file.reading import explain, read_text
 
+MAX_TABLE_BYTES = 256 * 2**20  # of one file of values: all of them are in memory at once
 MAX_PLACES = 10**15  # of one axis; far above the cap on a job, far below what a counter holds
 WHOLE_NUMBER_KEYS = frozenset(name for name, entry in FIELDS.items() if holds_whole_number(entry))
 NUMBER_KEYS = frozenset(name for name, entry in FIELDS.items() if holds_number(entry))
@@ -248,14 +251,10 @@ _READERS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
 
 
 def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UnreadableFile(file, (error.strerror or str(error)).lower()) from None
-    except UnicodeDecodeError as error:
-        raise UnreadableFile(file, f"is not UTF-8 text (byte {error.start})") from None
-    except ValueError:  # a NUL, or half of a surrogate pair
-        raise UnreadableFile(repr(str(file)), "is no name of a file") from None
+    with suppress(OSError, ValueError):  # reading it says what is wrong
+        if not stat.S_ISREG(mode := file.stat().st_mode) and not stat.S_ISDIR(mode):
+            raise UnreadableFile(file, "is no ordinary file")  # a pipe or a device may have no end
+    return read_text(file, max_bytes=MAX_TABLE_BYTES)
 
 
 def _number(text: str) -> int | float | str:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from torch import Tensor
 
 from storage.errors import OptionRefused, nearest
+from worker.faults import is_of_device
 from worker.renderer import Recipe
 
 GROUP: Final = "seedfarm.callbacks"
@@ -42,6 +43,8 @@ def _make(name: str, options: dict[str, Any], allowed: Sequence[str]) -> Callbac
     try:
         made: Callback = known[name].load()(**options)
     except Exception as error:  # somebody else's code
+        if is_of_device(error):
+            raise
         reason = f"refuses {options or 'to start'}: {type(error).__name__}: {error}"
         raise OptionRefused("callbacks", name, reason) from error
     return made

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from storage.errors import ModelUnusable, OptionRefused
 from storage.models.layout import ADAPTER, ENCODER, Layout
 from storage.spec import digest
+from worker.faults import is_of_device
 from worker.renderer import Recipe
 
 
@@ -121,6 +122,8 @@ class Adapters:
                 try:
                     pipe.load_lora_weights(str(model.weights.parent), weight_name=model.weights.name, adapter_name=name)
                 except (ValueError, KeyError, RuntimeError, TypeError) as error:
+                    if is_of_device(error):
+                        raise
                     raise ModelUnusable(model.source, f"does not fit {type(pipe).__name__}: {_line(error)}") from error
 
 
@@ -165,6 +168,8 @@ def _load_embedding(pipe: Any, model: Found, token: str) -> None:
                     state[name], token=token, text_encoder=getattr(pipe, encoder), tokenizer=getattr(pipe, tokenizer)
                 )
     except (ValueError, KeyError, RuntimeError, TypeError) as error:
+        if is_of_device(error):
+            raise
         raise ModelUnusable(model.source, f"does not fit {type(pipe).__name__}: {_line(error)}") from error
 
 
@@ -176,6 +181,8 @@ def _load_ip_adapter(pipe: Any, model: Found) -> None:
             str(adapter.parent), subfolder="", weight_name=adapter.name, image_encoder_folder=str(encoder.parent)
         )
     except (ValueError, KeyError, RuntimeError, TypeError, OSError) as error:
+        if is_of_device(error):
+            raise
         raise ModelUnusable(model.source, f"does not fit {type(pipe).__name__}: {_line(error)}") from error
 
 

@@ -19,6 +19,7 @@ from storage.errors import ModelUnusable
 from storage.models.anatomy.pipelines import INDEX
 from storage.models.digests import Hashes
 from storage.models.layout import FILE, Layout
+from worker.faults import is_of_device
 
 _BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError)
 
@@ -150,7 +151,7 @@ class _worded:  # noqa: N801  # a context manager, used like a function
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if isinstance(error, ModelUnusable) or not isinstance(error, _BROKEN):
             return
-        if "out of memory" in str(error).lower():
+        if is_of_device(error):
             return
         said = (str(error).strip() or "no reason given").splitlines()[0][:300]
         raise ModelUnusable(self._source, f"{type(error).__name__}: {said}") from error

@@ -7,7 +7,7 @@ checkpoint serves every mode: pipelines of other classes are made around the sam
 import gc
 import inspect
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -53,6 +53,16 @@ class Resident:
         self._pipes.move_to_end(place)
         return self._pipes[place]
 
+    def forget_shells(self) -> bool:
+        """Forget the pipelines around the checkpoint, and the components that only they hold; they are soon made anew.
+
+        Returns:
+            Whether more than one of them was there: the last one is what is rendered with.
+        """
+        count = len(self._pipes)
+        self._pipes.clear()
+        return count > 1
+
     def latent_map(self, vae: Any) -> LatentMap:
         """From latents to colours, fitted to a VAE at its first use."""
         if vae not in self._maps:
@@ -70,6 +80,15 @@ class Residents:
     def digests(self) -> list[str]:
         """Of the loaded checkpoints, the most recently used last."""
         return list(dict.fromkeys(key.digest for key in self._loaded))
+
+    def keep(self, keys: Sequence[Key]) -> bool:
+        """Let go of all but `keys`, and of what was added to those. Returns whether there was anything."""
+        victims = [key for key in self._loaded if key not in keys]
+        for key in victims:
+            del self._loaded[key]
+        added = [resident.forget_shells() for resident in self._loaded.values()]
+        sweep()
+        return bool(victims) or any(added)
 
     def __contains__(self, key: Key) -> bool:
         return key in self._loaded

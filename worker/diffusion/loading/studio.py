@@ -28,6 +28,7 @@ class Easel:
     base: Any
     refiner: Any | None
     resident: Resident
+    keys: Sequence[Key]  # of the checkpoints
 
     @property
     def pipes(self) -> Sequence[Any]:
@@ -76,9 +77,15 @@ class Studio:
                 _key(recipe["refiner"], plan), lambda: self._load(recipe["refiner"], plan), spare=key
             )
             refiner = self._refiner(second, recipe, plan)
-        easel = Easel(base, refiner, resident)
+        easel = Easel(base, refiner, resident, needed)
         self.put_on(easel, recipe)
         return easel
+
+    def make_room(self, keep: Easel | None) -> bool:
+        """Give back the memory of everything but what `keep` needs. Returns whether there was anything."""
+        if keep is None:
+            self._adapters.take_off()
+        return self._residents.keep([] if keep is None else keep.keys)
 
     def put_on(self, easel: Easel, recipe: Recipe) -> None:
         """Dress the base with a recipe's adapters. Raises ModelUnusable, OptionRefused."""

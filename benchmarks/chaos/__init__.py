@@ -1,0 +1,1 @@
+"""How a farm bears faults, measured: two tables for docs/reliability.md."""

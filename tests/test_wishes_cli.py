@@ -1,0 +1,174 @@
+"""The commands that wish something of a job: they write wishes, say what will happen, and refuse what cannot."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dispatcher.cli import main
+from dispatcher.cli.logs import _line
+from dispatcher.views.history import Entry
+from farm_desk import Desk
+from storage.sql import Database, events, jobs
+from storage.sql.jobs import JobRow
+from storage.states import JobState, Priority, Wish
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(tmp_path)
+    yield desk
+    desk.close()
+
+
+@pytest.fixture
+def call(desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run a command in this process. Gives exit code, output and errors."""
+    for name, value in desk.env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(desk.folder)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def database(desk: Desk, call: Call) -> Iterator[Database]:
+    """One queued job, and its database."""
+    assert call("submit", str(desk.write_job()))[0] == 0
+    database = Database(f"sqlite:///{desk.home / 'farm.sqlite'}")
+    yield database
+    database.close()
+
+
+def last(database: Database) -> JobRow:
+    with database.read() as connection:
+        return jobs.find(connection, "@last")
+
+
+def enter(database: Database, *states: JobState, **columns: int) -> None:
+    with database.write() as connection:
+        for state in states:
+            assert jobs.enter(connection, jobs.find(connection, "@last").id, state)
+        if columns:
+            jobs.change(connection, jobs.find(connection, "@last").id, **columns)
+
+
+def test_commands_write_wishes_and_never_a_state(call: Call, database: Database) -> None:
+    for words, wish in (
+        (["pause"], Wish.PAUSE), (["pause", "@last", "--after-chunks"], Wish.PAUSE_AFTER_CHUNKS),
+        (["resume"], Wish.RESUME), (["cancel"], Wish.CANCEL), (["cancel", "@last", "--drop", "--yes"], Wish.DROP),
+        (["cancel"], Wish.DROP),
+    ):  # fmt: skip
+        code, said, _ = call(*words)
+
+        assert (code, last(database).wish, last(database).state) == (0, wish, JobState.QUEUED)
+        assert last(database).id in said
+
+
+def test_resuming_may_bring_a_new_budget_and_deadline(call: Call, database: Database) -> None:
+    enter(database, JobState.STOPPED)
+
+    code, _, _ = call("resume", "@last", "--max-device-hours", "2.5", "--deadline", "2999-01-01")
+
+    row = last(database)
+    assert (code, row.wish, row.max_device_seconds) == (0, Wish.RESUME, 9000.0)
+    assert row.deadline is not None
+
+
+def test_a_job_is_submitted_under_terms_and_they_can_be_changed(call: Call, desk: Desk, database: Database) -> None:
+    job = str(desk.folder / "job.yaml")
+
+    first = call("submit", job, "--new", "--priority", "interactive", "--max-device-hours", "1", "--deadline", "+2h")
+    shown = json.loads(call("show", "--json")[1])
+    again = call("submit", job, "--priority", "background")
+
+    assert (first[0], again[0], last(database).priority) == (0, 0, Priority.BACKGROUND)
+    assert (shown["priority"], shown["max_device_seconds"]) == ("interactive", 3600.0)
+    assert shown["deadline"] is not None
+    assert last(database).max_device_seconds == 3600.0
+
+
+def test_the_same_file_finds_its_paused_job(call: Call, desk: Desk, database: Database) -> None:
+    enter(database, JobState.PAUSED)
+
+    code, said, _ = call("submit", str(desk.folder / "job.yaml"))
+
+    assert code == 0
+    assert "is paused already" in said
+    assert f"./farm resume {last(database).id}" in said
+
+
+def test_a_retry_adds_up_and_all_is_more_than_some(call: Call, database: Database) -> None:
+    enter(database, JobState.RESOLVING, JobState.RUNNING, failed=3)
+    wished = []
+
+    for words in (["--image", "4", "--image", "2"], ["--image", "7"], [], ["--image", "1"]):
+        assert call("retry", "@last", *words)[0] == 0
+        wished.append(last(database).retry)
+
+    assert wished == [[2, 4], [2, 4, 7], [], []]
+
+
+REFUSED = [
+    pytest.param([JobState.RESOLVING, JobState.RUNNING, JobState.DONE], ["pause"], "is done: it cannot", id="pause"),
+    pytest.param([], ["resume"], "is queued: it needs no resuming", id="resume"),
+    pytest.param([JobState.CANCELLED], ["resume"], "is cancelled: it needs no resuming", id="resume ended"),
+    pytest.param([JobState.CANCELLED], ["retry"], "cannot be tried again; 'farm submit --new'", id="retry cancelled"),
+    pytest.param([JobState.RESOLVING, JobState.RUNNING], ["retry"], "has no failed images", id="nothing failed"),
+    pytest.param([], ["resume", "@last", "--deadline", "soon"], "--deadline = 'soon': must be a time", id="deadline"),
+    pytest.param([], ["submit", "job.yaml", "--priority", "high"], "'high' is not one of", id="class"),
+    pytest.param([], ["resume", "@last", "--max-device-hours", "0"], "0.0 is not in the range", id="budget"),
+]
+
+
+@pytest.mark.parametrize(("states", "words", "says"), REFUSED)
+def test_what_cannot_be_wished_is_refused_in_one_line(
+    call: Call, database: Database, states: list[JobState], words: list[str], says: str
+) -> None:
+    enter(database, *states)
+
+    code, _, said = call(*words)
+
+    assert (code, len(said.strip().splitlines())) == (2, 1)
+    assert says in said
+
+
+def test_an_ended_job_says_so_when_it_is_cancelled(call: Call, database: Database) -> None:
+    enter(database, JobState.RESOLVING, JobState.RUNNING, JobState.DONE)
+
+    code, said, _ = call("cancel", "@last", "--drop", "--yes")
+
+    assert code == 0
+    assert "is done already; 'farm rm" in said
+    assert last(database).wish == Wish.RUN
+
+
+def test_the_log_tells_states_and_events_in_order(call: Call, database: Database) -> None:
+    job_id = last(database).id
+    empty = call("logs")[1]
+    enter(database, JobState.RESOLVING, JobState.RUNNING)
+    with database.write() as connection:
+        events.add(connection, job_id, "suspects", "chunk 3 on n1: 4 images go on\nas chunk 9")
+
+    lines = call("logs")[1].splitlines()
+    told = json.loads(call("logs", "--json", "--limit", "2")[1])
+
+    assert "nothing happened" in empty
+    assert [line.split()[2] for line in lines] == ["resolving", "running", "suspects"]
+    assert lines[2].endswith("chunk 3 on n1: 4 images go on as chunk 9")
+    assert [entry["what"] for entry in told] == ["running", "suspects"]
+
+
+def test_a_line_names_chunk_image_and_worker() -> None:
+    entry = Entry(at=0.0, what="failed", detail="crash: x", worker="n1", chunk=3, attempt=2, image=17)
+
+    assert _line(entry).endswith("failed     chunk 3.2 image 17 on n1: crash: x")

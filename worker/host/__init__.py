@@ -1,0 +1,1 @@
+"""How one host keeps its nodes alive: starting them again, reading their life files, telling the farm."""
