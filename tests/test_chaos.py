@@ -14,10 +14,10 @@ SCALE = 0.1
 
 def test_a_storm_of_seeded_faults_loses_doubles_and_spoils_nothing(rack_servers: Servers, tmp_path: Path) -> None:
     faults = draw(SEED, FAULTS, gap_s=(0.5, 2.0), silence_s=30 * SCALE)
-    with Farm(tmp_path, rack_servers, scale=SCALE, model={"seconds_per_step": 0.1}, FARM_CHUNK_S="2") as farm:
+    with Farm(tmp_path, rack_servers, scale=SCALE, model={"seconds_per_step": 0.25}, FARM_CHUNK_S="2") as farm:
         start_parts(farm, dispatchers=2, workers=2)
 
-        outcome = Storm(farm, faults, images=300, job_images=100).run()
+        outcome = Storm(farm, faults, images=400, job_images=200).run()
 
         assert outcome.clean, f"{outcome}\n{farm.words()}"
         assert outcome.dealt.total() >= 20, outcome.missed

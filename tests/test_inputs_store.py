@@ -109,6 +109,7 @@ def test_every_picture_is_sent_once(store: BlobStore, tmp_path: Path) -> None:
 
 def test_a_picture_that_lay_there_for_long_is_put_again(tmp_path: Path) -> None:
     store = FolderStore(tmp_path / "blobs")
+    store.check()
     write(tmp_path / "in" / "a.png", png(1))
     spec = frozen(tmp_path, axes={"init_image": {"folder": "in"}})
     store_inputs(spec.inputs, spec.files, store=store)

@@ -46,6 +46,7 @@ def test_every_recipe_key_may_stand_in_a_name(key: str) -> None:
         pytest.param("{strenght}", "did you mean 'strength'?", id="typo"),
         pytest.param("{eta:.2f}", "not a name pattern", id="number format of a key that is not set"),
         pytest.param("{run}", "unknown field", id="column that is no field"),
+        pytest.param("{number:99999999999}", "not a name pattern", id="more places than memory"),
     ],
 )
 def test_a_pattern_that_cannot_be_filled_is_refused(pattern: str, message: str) -> None:

@@ -1,5 +1,6 @@
 """Forged and wrong manifests: refused with a reason that their job's log tells, and nothing else is written."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -100,3 +101,12 @@ def test_a_refusal_is_told_once_and_a_stranger_is_told_nothing(light_desk: Dispa
         assert events.of_job(connection, "nobody") == []
     assert len(told) == 1
     assert "is about spec x" in told[0].detail
+
+
+def test_a_manifest_of_any_size_is_not_read(light_desk: DispatcherDesk) -> None:
+    _, chunk = light_desk.started()
+    key = light_desk.put(light_desk.manifest(chunk))
+    os.truncate(light_desk.store.locate(key), 65 * 2**20)  # sparse: it takes no room
+
+    with pytest.raises(ManifestRefused, match="a manifest at most"):
+        light_desk.recorder.record(key)

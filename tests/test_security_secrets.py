@@ -171,7 +171,8 @@ WRONG = {
 def test_no_complaint_about_a_wrong_address_shows_its_password(
     tmp_path: Path, broker_url: str, name: str, value: str
 ) -> None:
-    desk = Desk(tmp_path, **{name: value.format(port=urlsplit(broker_url).port)})
+    desk = Desk(tmp_path)
+    desk.env[name] = value.format(port=urlsplit(broker_url).port)
     if name == "FARM_S3_ENDPOINT":
         desk.env |= {"FARM_STORE_URL": "s3://bucket", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "wr0ng-pass"}
 

@@ -12,17 +12,24 @@ import click
 
 from storage.errors import FarmError, UserError, nearest
 
-COMMANDS = {
-    "demo": "demo", "run": "run", "init": "files", "check": "files", "schema": "files", "schedulers": "schedulers",
-    "up": "services", "dispatcher": "services", "flower": "services", "doctor": "doctor",
-    "submit": "jobs", "ls": "jobs", "show": "jobs", "watch": "jobs",
-    "pause": "wishes", "resume": "wishes", "cancel": "wishes", "retry": "wishes", "logs": "logs",
-    "extend": "extend",
-    "why": "control", "workers": "control", "priority": "control", "drain": "control",
-    "gc": "keeping", "rm": "keeping", "du": "keeping", "fsck": "keeping", "rebuild": "keeping",
-    "model": "models", "put": "inputs",
-    "image": "pictures", "images": "pictures", "sheet": "pictures", "completion": "files",
+SECTIONS = {  # command -> its module, in the order in which a newcomer meets them
+    "A job file": {
+        "demo": "demo", "init": "files", "check": "files", "run": "run", "schedulers": "schedulers", "schema": "files",
+    },
+    "Jobs": {
+        "submit": "jobs", "ls": "jobs", "show": "jobs", "watch": "jobs", "why": "control", "logs": "logs",
+        "pause": "wishes", "resume": "wishes", "cancel": "wishes", "retry": "wishes", "extend": "extend",
+        "priority": "control",
+    },
+    "Pictures": {"images": "pictures", "sheet": "pictures", "image": "pictures", "put": "inputs", "model": "models"},
+    "The farm": {
+        "up": "services", "dispatcher": "services", "workers": "control", "drain": "control", "flower": "services",
+        "doctor": "doctor",
+    },
+    "What it keeps": {"du": "keeping", "gc": "keeping", "rm": "keeping", "fsck": "keeping", "rebuild": "keeping"},
+    "Your shell": {"completion": "files"},
 }  # fmt: skip
+COMMANDS = {name: module for section in SECTIONS.values() for name, module in section.items()}
 EXIT_FAILED, EXIT_USER, EXIT_INTERRUPTED = 1, 2, 130
 
 
@@ -56,6 +63,15 @@ class FarmGroup(NearGroup):
         command: click.Command = getattr(module, cmd_name)
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands under their sections."""
+        width = formatter.width - 6 - max(map(len, COMMANDS))
+        for title, names in SECTIONS.items():
+            found = [(name, self.get_command(ctx, name)) for name in names]
+            with formatter.section(title):
+                rows = [(name, command.get_short_help_str(width)) for name, command in found if command is not None]
+                formatter.write_dl(rows, col_max=max(map(len, COMMANDS)))
+
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
         """Run a command; every ending has its exit code."""
         extra["standalone_mode"] = False
@@ -88,7 +104,7 @@ def _say(message: str) -> None:
 @click.group(cls=FarmGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="seedfarm", prog_name="farm")
 def main() -> None:
-    r"""Seedfarm: a render farm for diffusion models.
+    """Seedfarm: a render farm for diffusion models.
 
     One job file says what to draw: prompts x seeds x schedulers x anything else. Workers render it, the object store
     keeps the images, SQL knows how each was made.
@@ -99,4 +115,4 @@ def main() -> None:
     a farm          farm up, then farm submit job.yaml, farm watch @last, farm sheet @last
 
     JOB is a job's name, the beginning of its id, or @last.
-    """
+    """  # noqa: D301  # the backspace tells Click to keep the lines

@@ -33,6 +33,7 @@ from storage.wire.messages import Manifest
 __all__ = ["Recorder", "describe", "end_job", "finish_if_complete", "image_rows"]
 
 log = logging.getLogger(__name__)
+_LARGEST = 64 * 2**20  # bytes of a manifest; 4096 images need 4 MB
 PACE_MEMORY = 0.5  # weight of the newest chunk in a job's seconds per image
 
 
@@ -155,6 +156,9 @@ class Recorder:
         try:
             if not is_key(key):
                 raise ManifestRefused(key, "is no key of a store")
+            there = self._store.head(key)
+            if there is not None and there.size > _LARGEST:
+                raise ManifestRefused(key, f"has {there.size} bytes, and a manifest at most {_LARGEST}")
             manifest = Manifest.model_validate_json(self._store.get(key))
         except ValidationError as error:
             raise ManifestRefused(key, str(error.errors(include_url=False)[0]["msg"])) from None

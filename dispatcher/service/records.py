@@ -18,6 +18,7 @@ from storage.wire.celery_app import RECORD, make_app
 from storage.wire.keys import RECORD_QUEUE
 
 log = logging.getLogger(__name__)
+_AGAIN_S = 1.0
 
 
 class RecordConsumer:
@@ -38,25 +39,33 @@ class RecordConsumer:
 
         app.finalize()
         self._app = app
-        self._worker: Any = None
+        self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin to consume, in a thread of its own."""
         worker_state.should_stop = None
-        self._worker = WorkController(
-            app=self._app, hostname=_hostname(), pool="solo", concurrency=1, loglevel=logging.WARNING,
-            without_mingle=True, without_gossip=True, queues=[RECORD_QUEUE],
-        )  # fmt: skip
-        self._thread = threading.Thread(target=self._worker.start, name="records", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="records", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """Finish the message in hand and end the thread."""
+        self._stopping.set()
         worker_state.should_stop = 0
         if self._thread is not None:
             self._thread.join(timeout=10)
         worker_state.should_stop = None
+
+    def _serve(self) -> None:
+        """Consume; begin again where something in the queue that is no message of Celery's ended it."""
+        while not self._stopping.is_set():
+            worker: Any = WorkController(
+                app=self._app, hostname=_hostname(), pool="solo", concurrency=1, loglevel=logging.WARNING,
+                without_mingle=True, without_gossip=True, queues=[RECORD_QUEUE],
+            )  # fmt: skip
+            worker.start()
+            if not self._stopping.wait(_AGAIN_S):
+                log.warning("records start again")
 
 
 def _record(recorder: Recorder, manifest: str) -> None:

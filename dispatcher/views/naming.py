@@ -27,8 +27,8 @@ def file_name(pattern: str, row: ImageRow) -> str:
     safe = {name: _safe(value) for name, value in values.items()}
     try:
         name = string.Formatter().vformat(pattern, (), _Known(safe))
-    except (ValueError, AttributeError, IndexError, TypeError) as error:
-        raise InvalidSpec("--name", pattern, f"not a name pattern: {error}") from None
+    except (ValueError, AttributeError, IndexError, TypeError, MemoryError, OverflowError) as error:
+        raise InvalidSpec("--name", pattern, f"not a name pattern: {error or 'it asks for too many places'}") from None
     if "\0" in name:
         raise InvalidSpec("--name", pattern, "must not hold a NUL character")
     parts = [part for part in name.split("/") if part not in ("", ".", "..")]

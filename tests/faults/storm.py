@@ -23,7 +23,7 @@ from storage.sql.tables import attempt as attempt_table
 POLL_S = 0.05
 AGAIN_S = 0.7  # until an ended part is started again
 PATIENCE_S = 20.0  # that a fault waits for the state that it needs
-OPEN_JOBS = 2  # kept open while there are faults to come: a farm with nothing to do survives anything
+OPEN_JOBS = 3  # kept open while there are faults to come: a farm with nothing to do survives anything
 CALM_S = 180.0  # after the last fault, until every job must be done
 SAY_S = 10.0
 

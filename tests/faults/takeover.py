@@ -73,8 +73,12 @@ class Takeovers:
                 self._busy_since.setdefault(worker, now)
             else:
                 self._busy_since.pop(worker, None)
-            if not self.farm.runs(worker):
+            if not self.farm.runs(worker) and not self._is_missed(worker):
                 self.farm.again(worker)
+
+    def _is_missed(self, worker: str) -> bool:
+        """Whether it lost power and the farm does not know yet: a host that is back at once is no silent one."""
+        return any(kill.worker == worker and kill.noticed_s is None and _pending(kill) for kill in self.kills)
 
     def _strike(self) -> bool:
         """Kill the worker that was left alone the longest, if it is in the midst of a chunk."""
