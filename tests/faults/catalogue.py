@@ -205,10 +205,11 @@ def _divert(farm: Farm, drawn: Drawn) -> Undo:
 
 
 def _forge(farm: Farm, drawn: Drawn) -> Undo:
-    beat = farm.beat(drawn.one_of(farm, "w"))
-    if beat is None or beat.holding is None:
+    issued = [chunk for chunk in farm.chunks() if chunk.state == "issued" and chunk.kind == "render"]
+    if not issued:
         raise NotNow
-    messages.forge(farm, job=beat.holding.job, chunk=beat.holding.chunk, attempt=beat.holding.attempt)
+    chunk = issued[drawn.lot % len(issued)]
+    messages.forge(farm, job=chunk.job, chunk=chunk.number, attempt=chunk.attempt)
     return None
 
 

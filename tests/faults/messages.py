@@ -25,7 +25,7 @@ def queues(farm: Farm, worker: str, *, boot: str | None = None) -> Iterator[str]
 def waiting(farm: Farm, worker: str) -> int:
     """Messages that lie in Redis for a worker."""
     try:
-        return sum(int(farm.redis.llen(name)) for name in queues(farm, worker))  # type: ignore[arg-type]
+        return sum(int(farm.redis.llen(name)) for name in queues(farm, worker))
     except redis.RedisError:
         return 0
 
@@ -39,7 +39,7 @@ def double(farm: Farm, worker: str) -> bool:
     """Put a second copy of every waiting message behind it."""
     found = False
     for name in list(queues(farm, worker)):
-        for raw in farm.redis.lrange(name, 0, -1):  # type: ignore[union-attr]
+        for raw in farm.redis.lrange(name, 0, -1):
             farm.redis.lpush(name, raw)
             found = True
     return found
@@ -49,7 +49,7 @@ def deliver_to_another(farm: Farm, giver: str, taker: str) -> bool:
     """Put a copy of a message for one worker into the queue of another."""
     target = next(queues(farm, taker), None)
     for name in list(queues(farm, giver)):
-        for raw in farm.redis.lrange(name, 0, 0) if target else []:  # type: ignore[union-attr]
+        for raw in farm.redis.lrange(name, 0, 0) if target else []:
             farm.redis.lpush(str(target), raw)
             return True
     return False
@@ -58,7 +58,7 @@ def deliver_to_another(farm: Farm, giver: str, taker: str) -> bool:
 def spend_tokens(farm: Farm) -> int:
     """Delete every token: whoever gets a message now finds none."""
     found = list(farm.redis.scan_iter(match=keys.REDIS_PREFIX + "token:*"))
-    return int(farm.redis.delete(*found)) if found else 0  # type: ignore[arg-type]
+    return int(farm.redis.delete(*found)) if found else 0
 
 
 def forge(farm: Farm, *, job: str, chunk: int, attempt: int) -> str:
