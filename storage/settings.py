@@ -78,7 +78,7 @@ class Settings(BaseSettings):
         description="seconds that one Celery task aims at: long enough to hide the queue, short enough to lose",
     )
     silence_s: float = Field(
-        default=30, gt=0, description="seconds without a heartbeat after which a worker's chunks go elsewhere"
+        default=25, gt=0, description="seconds without a heartbeat after which a worker's chunks go elsewhere"
     )
     idle_loss_s: float = Field(
         default=10,
@@ -89,12 +89,12 @@ class Settings(BaseSettings):
         default=1,
         gt=0,
         le=10,
-        description="multiplies every waiting time of the farm; below 1 only to test how it bears faults",
+        description="multiplies every waiting time but FARM_BEAT_S; below 1 only to test how the farm bears faults",
     )
     ageing_s: float = Field(
         default=1800,
         gt=0,
-        description="seconds without a device after which a background job counts as a normal one, so that none starves",
+        description="seconds without a device after which a background job counts as a normal one, so none starves",
     )
     tick_s: float = Field(default=1, gt=0, description="seconds between two rounds of the dispatcher")
     beat_s: float = Field(default=1, gt=0, description="seconds between two heartbeats of a worker")

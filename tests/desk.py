@@ -9,10 +9,10 @@ import redis
 
 from dispatcher.planning.sessions import Sessions
 from dispatcher.service.broker import Broker
-from dispatcher.service.feeder import Feeder
+from dispatcher.service.feeding.feeder import Feeder
 from dispatcher.service.lead import Leadership
 from dispatcher.service.reconciler import Reconciler
-from dispatcher.service.recorder import Recorder
+from dispatcher.service.recording.recorder import Recorder
 from dispatcher.service.wishes import Wishes
 from dispatcher.submission import submit
 from spec_files import frozen

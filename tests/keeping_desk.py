@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from dispatcher.planning.cutting import cut
+from dispatcher.service.feeding.linking import link_existing
 from dispatcher.service.lead import Leadership
-from dispatcher.service.linking import link_existing
-from dispatcher.service.noting import Notes
-from dispatcher.service.recorder import Recorder
+from dispatcher.service.recording.noting import Notes
+from dispatcher.service.recording.recorder import Recorder
 from dispatcher.submission import submit
 from spec_files import frozen
 from storage.blobs import BlobStore, FolderStore

@@ -1,6 +1,6 @@
 """Jobs in every state that a farm leaves them in."""
 
-from dispatcher.keeping.removal import remove
+from dispatcher.keeping.collecting.removal import remove
 from keeping_desk import KeepingDesk, failed
 from storage.sql import endings, jobs
 from storage.states import JobState, Reuse, Wish

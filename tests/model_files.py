@@ -59,4 +59,8 @@ def write_pipeline(
     return folder
 
 
-SD_PARTS: dict[str, dict[str, object]] = {"unet": {"sample_size": 64}, "vae": {"block_out_channels": [1, 2, 3, 4]}, "scheduler": {}}
+SD_PARTS: dict[str, dict[str, object]] = {
+    "unet": {"sample_size": 64},
+    "vae": {"block_out_channels": [1, 2, 3, 4]},
+    "scheduler": {},
+}

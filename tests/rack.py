@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from dispatcher.planning.placement import Load, Seat, Want, choose
-from dispatcher.planning.turns import RANKS, Turn, rank_of
+from dispatcher.planning.placing.placement import Load, Seat, Want, choose
+from dispatcher.planning.placing.turns import RANKS, Turn, rank_of
 from storage.states import Priority
 
 CHUNK_S = 60.0

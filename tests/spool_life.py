@@ -13,8 +13,8 @@ from moody_store import MoodyStore
 from storage.wire import keys
 from storage.wire.messages import MadeImage, Manifest
 from worker.child.level import Level
-from worker.runs.spool import Disk, Spool
-from worker.runs.spool.disk import MANIFEST
+from worker.runs.storing.spool import Disk, Spool
+from worker.runs.storing.spool.disk import MANIFEST
 
 RUN = "abcdefghjk"
 OPERATIONS = ("fsync", "mkdir", "rename", "unlink", "rmdir", "open")

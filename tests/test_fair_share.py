@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.planning.turns import RANKS, rank_of
+from dispatcher.planning.placing.turns import RANKS, rank_of
 from rack import Rack
 from storage.states import Priority
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from desk import MODEL, DispatcherDesk
-from dispatcher.service.board import read_board
+from dispatcher.service.feeding.board import read_board
 from storage.spec import Numbers
 from storage.sql import Database, chunks
 from storage.sql.chunks import ChunkRow

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.keeping.check import Checker
-from dispatcher.keeping.garbage import Wanted, collect
-from dispatcher.keeping.problem import Problem, Wrong
-from dispatcher.keeping.repair import LOST, Repairer
-from dispatcher.keeping.whole import check_all
+from dispatcher.keeping.checking.check import Checker
+from dispatcher.keeping.checking.problem import Problem, Wrong
+from dispatcher.keeping.checking.repair import LOST, Repairer
+from dispatcher.keeping.checking.whole import check_all
+from dispatcher.keeping.collecting.garbage import Wanted, collect
 from keeping_desk import KeepingDesk
 from storage.sql import Database, chunks, endings, jobs
 from storage.sql.chunks import NewChunk

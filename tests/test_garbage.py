@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.keeping.garbage import Collected, Wanted, collect
-from dispatcher.keeping.judging import DatabaseUnaware
-from dispatcher.keeping.usage import measure
+from dispatcher.keeping.collecting.garbage import Collected, Wanted, collect
+from dispatcher.keeping.collecting.judging import DatabaseUnaware
+from dispatcher.keeping.collecting.usage import measure
 from keeping_desk import KeepingDesk
 from servers.s3 import S3Bucket
 from storage.blobs import open_store
-from storage.sql import Database, notes
+from storage.sql import Database
+from storage.sql.keeping import notes
 from storage.sql.tables import attempt, chunk, event, image, job, job_plan
 from storage.states import JobState, Reuse, Wish
 from storage.wire.keys import input_key

@@ -83,9 +83,7 @@ def test_a_host_may_send_on_to_itself(tmp_path: Path, host: PictureHost) -> None
     host.redirects["/old.png"] = "/new.png"
     host.bodies["/new.png"] = png()
 
-    found = InputImages(tmp_path, Allowed(input_hosts=host.allowed)).take(
-        host.address("/old.png"), path="init_image"
-    )
+    found = InputImages(tmp_path, Allowed(input_hosts=host.allowed)).take(host.address("/old.png"), path="init_image")
 
     assert found == NAME
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.service.linking import link_existing
+from dispatcher.service.feeding.linking import link_existing
 from keeping_desk import PLAN, KeepingDesk, failed
 from storage.spec import Numbers
 from storage.spec.plan import Plan

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.service.noting import Notes
+from dispatcher.service.recording.noting import Notes
 from keeping_desk import KeepingDesk, failed
 from storage.errors import StoreAway
-from storage.sql import Database, chunks, endings, jobs, notes
+from storage.sql import Database, chunks, endings, jobs
+from storage.sql.keeping import notes
 from storage.sql.leading import NotLeading
 from storage.states import ImageState, JobState, Reuse, Wish
 from storage.wire.notes import ChunkNote, JobNote, chunk_note_key, dropped_key, job_note_key

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.planning.placement import SEAT_CHUNKS, Load, Seat, Want, choose, explain, fits_nowhere, why_not
-from dispatcher.planning.reasons import Reason
-from dispatcher.planning.turns import Turn
+from dispatcher.planning.placing.placement import SEAT_CHUNKS, Load, Seat, Want, choose, explain, fits_nowhere, why_not
+from dispatcher.planning.placing.reasons import Reason
+from dispatcher.planning.placing.turns import Turn
 
 CHUNK_S = 60.0
 _models = st.sampled_from(["red", "blue"])

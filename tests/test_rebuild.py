@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from dispatcher.keeping.check import Checker
-from dispatcher.keeping.garbage import Wanted, collect
-from dispatcher.keeping.rebuild import Rebuilt, rebuild
+from dispatcher.keeping.checking.check import Checker
+from dispatcher.keeping.collecting.garbage import Wanted, collect
+from dispatcher.keeping.rebuilding.rebuild import Rebuilt, rebuild
 from keeping_desk import KeepingDesk, failed
 from keeping_jobs import with_all_that_happens
 from storage.errors import UserError

@@ -6,7 +6,7 @@ import pytest
 
 from desk import MODEL, SILENCE_S, DispatcherDesk, failed
 from dispatcher.service.broker import Broker
-from dispatcher.service.feeder import Feeder
+from dispatcher.service.feeding.feeder import Feeder
 from storage.errors import BrokerAway, StoreAway
 from storage.spec_store import SpecStore
 from storage.sql import Database, workers

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from dispatcher.keeping.garbage import Wanted, collect, collect_removed
-from dispatcher.keeping.removal import remove
+from dispatcher.keeping.collecting.garbage import Wanted, collect, collect_removed
+from dispatcher.keeping.collecting.removal import remove
 from keeping_desk import KeepingDesk
 from storage.errors import UserError
 from storage.sql import Database, jobs

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from dispatcher.service.records import RecordConsumer
+from dispatcher.service.recording.records import RecordConsumer
 from hostile_messages import hostile, publish, shout
 from servers.valkey import ValkeyServer
 from storage.errors import ManifestRefused

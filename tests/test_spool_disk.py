@@ -9,8 +9,8 @@ import pytest
 from moody_store import ALWAYS, MoodyStore
 from spool_life import RUN, Life, image, manifest_of, sent, whole_in_spool
 from storage.errors import DiskFull, StoreAway
-from worker.runs.spool import Disk
-from worker.runs.spool.disk import MANIFEST, spooled_run
+from worker.runs.storing.spool import Disk
+from worker.runs.storing.spool.disk import MANIFEST, spooled_run
 
 
 def test_a_manifest_is_sent_after_everything_that_it_names(tmp_path: Path) -> None:

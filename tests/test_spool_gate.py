@@ -1,6 +1,6 @@
 """The gate of a store that is away."""
 
-from worker.runs.spool.gate import FIRST_REST_S, SHORT_S, Gate
+from worker.runs.storing.spool.gate import FIRST_REST_S, SHORT_S, Gate
 from worker_desk import wait_for
 
 

@@ -11,7 +11,7 @@ from moody_store import ALWAYS, MoodyStore
 from storage.spec import Numbers
 from storage.wire.messages import ChunkMessage, Manifest
 from worker.runs import Run
-from worker.runs.spool.gate import SHORT_S
+from worker.runs.storing.spool.gate import SHORT_S
 from worker_bench import SCALE, Bench
 from worker_desk import fake_model, wait_for
 

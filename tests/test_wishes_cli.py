@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher.cli import main
-from dispatcher.cli.logs import _line
+from dispatcher.cli.running.logs import _line
 from dispatcher.views.history import Entry
 from farm_desk import Desk
 from storage.sql import Database, events, jobs

@@ -164,7 +164,7 @@ def test_a_picture_that_cannot_be_encoded_fails_alone(bench: Bench, monkeypatch:
             raise OSError("encoder error")
         return b"png"
 
-    monkeypatch.setattr("worker.runs.finishing.encode_png", encode)
+    monkeypatch.setattr("worker.runs.storing.finishing.encode_png", encode)
 
     manifest = bench.run(message)
 

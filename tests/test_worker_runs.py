@@ -16,9 +16,9 @@ from storage.wire import keys
 from worker.child.level import Level
 from worker.renderer import Recipe
 from worker.runs import Run
-from worker.runs.batches import Wanted, cut
 from worker.runs.patience import Patience
-from worker.runs.watching import MOST_FRAMES, BatchWatch
+from worker.runs.rendering.batches import Wanted, cut
+from worker.runs.rendering.watching import MOST_FRAMES, BatchWatch
 from worker_bench import Bench
 from worker_desk import fake_model
 

@@ -14,8 +14,8 @@ from worker.fake import FakeRenderer
 from worker.renderer import Renderer
 from worker.runs import Run, Tools
 from worker.runs.inputs import Inputs
-from worker.runs.spool import Disk, Spool
-from worker.runs.uploads import Uploads
+from worker.runs.storing.spool import Disk, Spool
+from worker.runs.storing.uploads import Uploads
 from worker_desk import PLAN
 
 SCALE = 0.02  # of every waiting time

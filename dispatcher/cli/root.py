@@ -12,24 +12,24 @@ import click
 
 from storage.errors import FarmError, UserError, nearest
 
-SECTIONS = {  # command -> its module, in the order in which a newcomer meets them
-    "A job file": {
-        "demo": "demo", "init": "files", "check": "files", "run": "run", "schedulers": "schedulers", "schema": "files",
-    },
-    "Jobs": {
-        "submit": "jobs", "ls": "jobs", "show": "jobs", "watch": "jobs", "why": "control", "logs": "logs",
-        "pause": "wishes", "resume": "wishes", "cancel": "wishes", "retry": "wishes", "extend": "extend",
-        "priority": "control",
-    },
-    "Pictures": {"images": "pictures", "sheet": "pictures", "image": "pictures", "put": "inputs", "model": "models"},
-    "The farm": {
-        "up": "services", "dispatcher": "services", "workers": "control", "drain": "control", "flower": "services",
-        "doctor": "doctor",
-    },
-    "What it keeps": {"du": "keeping", "gc": "keeping", "rm": "keeping", "fsck": "keeping", "rebuild": "keeping"},
-    "Your shell": {"completion": "files"},
+_MODULES = {
+    "job_files.demo": "demo", "job_files.files": "init check schema completion", "job_files.run": "run",
+    "job_files.schedulers": "schedulers",
+    "running.jobs": "submit ls show watch", "running.wishes": "pause resume cancel retry", "running.logs": "logs",
+    "running.control": "why workers priority drain", "running.extend": "extend",
+    "stored.pictures": "images sheet image", "stored.inputs": "put", "stored.models": "model",
+    "stored.keeping": "du gc rm fsck rebuild",
+    "parts.services": "up dispatcher flower", "parts.doctor": "doctor",
 }  # fmt: skip
-COMMANDS = {name: module for section in SECTIONS.values() for name, module in section.items()}
+SECTIONS = {  # in the order in which a newcomer meets them
+    "A job file": "demo init check run schedulers schema",
+    "Jobs": "submit ls show watch why logs pause resume cancel retry extend priority",
+    "Pictures": "images sheet image put model",
+    "The farm": "up dispatcher workers drain flower doctor",
+    "What it keeps": "du gc rm fsck rebuild",
+    "Your shell": "completion",
+}
+COMMANDS = {name: module for module, names in _MODULES.items() for name in names.split()}
 EXIT_FAILED, EXIT_USER, EXIT_INTERRUPTED = 1, 2, 130
 
 
@@ -53,7 +53,7 @@ class FarmGroup(NearGroup):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Every command, in the order in which a newcomer meets them."""
-        return list(COMMANDS)
+        return [name for names in SECTIONS.values() for name in names.split()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command."""
@@ -67,7 +67,7 @@ class FarmGroup(NearGroup):
         """List the commands under their sections."""
         width = formatter.width - 6 - max(map(len, COMMANDS))
         for title, names in SECTIONS.items():
-            found = [(name, self.get_command(ctx, name)) for name in names]
+            found = [(name, self.get_command(ctx, name)) for name in names.split()]
             with formatter.section(title):
                 rows = [(name, command.get_short_help_str(width)) for name, command in found if command is not None]
                 formatter.write_dl(rows, col_max=max(map(len, COMMANDS)))

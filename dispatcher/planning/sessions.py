@@ -180,7 +180,8 @@ class Sessions:
             return "ended without a manifest" if now - seen > self._grace_s else None
         if forgot:
             return "broker lost its memory"
-        if beat.holding is None and now - max(since, session.idle_since) > self._idle_loss_s:
+        is_idle = beat.holding is None and beat.beat > 0  # beat 0: of the supervisor, while there is no child
+        if is_idle and now - max(since, session.idle_since) > self._idle_loss_s:
             return "message lost"
         return None
 
@@ -189,7 +190,8 @@ class Sessions:
         if session is None or session.heartbeat.boot != beat.boot:
             self._sessions[beat.node] = session = Session(beat, heard_at=now, idle_since=now)
         elif (beat.child, beat.beat) != (session.heartbeat.child, session.heartbeat.beat):
-            if beat.holding is None and session.heartbeat.holding is not None:
+            is_new = beat.child != session.heartbeat.child
+            if is_new or (beat.holding is None and session.heartbeat.holding is not None):
                 session.idle_since = now
             session.heartbeat, session.heard_at, session.has_spoken = beat, now, True
         session.has_left = False

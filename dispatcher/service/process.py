@@ -14,12 +14,12 @@ import time
 
 from dispatcher.planning.sessions import STORED_GRACE_S, Sessions
 from dispatcher.service.broker import Broker
-from dispatcher.service.feeder import Feeder
+from dispatcher.service.feeding.feeder import Feeder
 from dispatcher.service.lead import TAKEOVER_S, Leadership
-from dispatcher.service.noting import Notes
 from dispatcher.service.reconciler import Reconciler
-from dispatcher.service.recorder import Recorder
-from dispatcher.service.records import RecordConsumer
+from dispatcher.service.recording.noting import Notes
+from dispatcher.service.recording.recorder import Recorder
+from dispatcher.service.recording.records import RecordConsumer
 from dispatcher.service.wishes import Wishes
 from storage.blobs import BlobStore
 from storage.errors import FarmError, StoreAway, TransientError

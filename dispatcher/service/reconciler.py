@@ -13,8 +13,8 @@ from sqlalchemy import Connection
 
 from dispatcher.planning.sessions import Blame, Loss, Sessions
 from dispatcher.service.broker import Broker
-from dispatcher.service.outcomes import checkpoint_of
-from dispatcher.service.recorder import Recorder
+from dispatcher.service.recording.outcomes import checkpoint_of
+from dispatcher.service.recording.recorder import Recorder
 from storage.blobs import BlobStore
 from storage.errors import PermanentError
 from storage.sql import Database, chunks, jobs, workers

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dispatcher.planning.holding import clock
+from dispatcher.planning.placing.holding import clock
 from dispatcher.views.hall import Hall
 from dispatcher.views.progress import describe_worker
 from storage.sql.workers import Rest, WorkerWish

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from dispatcher.planning.holding import why_held
-from dispatcher.planning.placement import Seat, Want, explain
-from dispatcher.planning.reasons import Reason, WhyNot
-from dispatcher.planning.turns import CLASSES, RANKS
-from dispatcher.service.board import Board
+from dispatcher.planning.placing.holding import why_held
+from dispatcher.planning.placing.placement import Seat, Want, explain
+from dispatcher.planning.placing.reasons import Reason, WhyNot
+from dispatcher.planning.placing.turns import CLASSES, RANKS
+from dispatcher.service.feeding.board import Board
 from dispatcher.views.hall import Hall
 from dispatcher.views.progress import describe_worker
 from storage.sql.chunks import ChunkRow

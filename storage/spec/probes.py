@@ -24,7 +24,8 @@ def _probes_of(product: Product) -> Iterator[Place]:
         yield first
     for factor in product.factors:
         stride //= len(factor)
-        for index in range(1 if first is not None else 0, min(len(factor), MAX_PROBES)):
+        most = 1 if factor.keys == ("seed",) else MAX_PROBES  # no model refuses a seed
+        for index in range(1 if first is not None else 0, min(len(factor), most)):
             found = product.place(index * stride)
             if found is not None:
                 yield found

@@ -25,7 +25,7 @@ from storage.sql.tables import attempt as attempt_table
 from storage.sql.tables import chunk as chunk_table
 from storage.states import JobState
 from worker.fake import draw
-from worker.runs.picture import pixel_sha256
+from worker.runs.storing.picture import pixel_sha256
 
 RUN = re.compile(r"jobs/[^/]+/(?P<chunk>\d+)\.(?P<attempt>\d+)-[^/]+/(?P<file>.+)")
 KNOWN = re.compile(r"jobs/[^/]+/(?:(?:spec(?:-[0-9a-f]+)?|job|dropped)\.json|notes/\d+\.json)")

@@ -25,15 +25,15 @@ POINTS = {
     "chunk row written, nothing published": Point("dispatcher.service.broker", "Broker.allow"),
     "token written, message not sent": Point("dispatcher.service.broker", "Broker.send"),
     "message sent": Point("dispatcher.service.broker", "Broker.send", after=True),
-    "manifest there, nothing recorded": Point("dispatcher.service.recorder", "Recorder.record"),
+    "manifest there, nothing recorded": Point("dispatcher.service.recording.recorder", "Recorder.record"),
     "inside the recording transaction": Point("storage.sql.images", "add", after=True),
-    "recorded, nothing told": Point("dispatcher.service.recorder", "Recorder.record", after=True),
+    "recorded, nothing told": Point("dispatcher.service.recording.recorder", "Recorder.record", after=True),
     "lost chunk found, nothing done": Point("storage.sql.chunks", "offer_again"),
     "lost chunk offered again, not committed": Point("storage.sql.chunks", "offer_again", after=True),
-    "suspects found, nothing done": Point("dispatcher.service.recorder", "Recorder.accuse"),
-    "suspects parted, not committed": Point("dispatcher.service.outcomes", "_add_chunk", after=True),
-    "recorded, note not written": Point("dispatcher.service.noting", "write_note"),
-    "note written, not marked": Point("dispatcher.service.noting", "Notes._mark"),
+    "suspects found, nothing done": Point("dispatcher.service.recording.recorder", "Recorder.accuse"),
+    "suspects parted, not committed": Point("dispatcher.service.recording.outcomes", "_add_chunk", after=True),
+    "recorded, note not written": Point("dispatcher.service.recording.noting", "write_note"),
+    "note written, not marked": Point("dispatcher.service.recording.noting", "Notes._mark"),
 }
 
 

@@ -29,9 +29,9 @@ from worker.faults import DEVICE_ERROR, classify
 from worker.renderer import Renderer, make_renderer
 from worker.runs.inputs import Inputs
 from worker.runs.run import Run
-from worker.runs.spool import Disk, Spool
+from worker.runs.storing.spool import Disk, Spool
+from worker.runs.storing.uploads import Uploads
 from worker.runs.tools import Tools
-from worker.runs.uploads import Uploads
 
 log = logging.getLogger(__name__)
 

@@ -19,12 +19,12 @@ from storage.wire import keys
 from storage.wire.messages import ChunkMessage, FailedImage, Fault, Holding, MadeImage, Manifest, ModelEntry, device_key
 from worker.faults import DEVICE_ERROR, OUT_OF_MEMORY, classify, let_go
 from worker.renderer import Flaw, StopRendering
-from worker.runs.asking import check_job
-from worker.runs.drawing import Drawing, Order, Seconds
-from worker.runs.faults import Broken, OnlyHere
-from worker.runs.finishing import Finishing
 from worker.runs.patience import Patience
-from worker.runs.spool import Delivery
+from worker.runs.rendering.asking import check_job
+from worker.runs.rendering.drawing import Drawing, Order, Seconds
+from worker.runs.rendering.faults import Broken, OnlyHere
+from worker.runs.storing.finishing import Finishing
+from worker.runs.storing.spool import Delivery
 from worker.runs.tools import Tools
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ from storage.spec_store import SpecStore
 from worker.child.level import Level
 from worker.renderer import Renderer
 from worker.runs.inputs import Inputs
-from worker.runs.spool import Spool
-from worker.runs.uploads import Uploads
+from worker.runs.storing.spool import Spool
+from worker.runs.storing.uploads import Uploads
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,1 @@
+"""Commands that run the farm's programs, or look at them."""

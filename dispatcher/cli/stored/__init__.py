@@ -1,0 +1,1 @@
+"""Commands about what the farm keeps: pictures, models, the store."""

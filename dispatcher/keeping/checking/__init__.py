@@ -1,0 +1,1 @@
+"""What SQL says held against what the store holds, and put right."""

@@ -1,0 +1,1 @@
+"""Which work goes to which worker, and why not. Pure."""

@@ -1,0 +1,1 @@
+"""From what workers report to rows, and to notes in the store."""

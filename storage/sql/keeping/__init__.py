@@ -1,0 +1,1 @@
+"""Queries that hold SQL against the store."""

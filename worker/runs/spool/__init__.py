@@ -1,7 +1,0 @@
-"""What a worker keeps on its disk while the object store is away, and sends when it is back."""
-
-from worker.runs.spool.delivery import Delivery
-from worker.runs.spool.disk import Disk
-from worker.runs.spool.sending import Spool
-
-__all__ = ["Delivery", "Disk", "Spool"]
