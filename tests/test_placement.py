@@ -222,3 +222,13 @@ def test_work_fits_nowhere_only_where_every_live_device_of_its_kind_is_too_small
     seats: list[Seat], nowhere: bool
 ) -> None:
     assert fits_nowhere(want(device_type="cpu", too_large={"small": "batch 1"}), seats) == nowhere
+
+
+def test_what_was_lost_may_wait_beside_what_waits_already_but_only_one_of_it() -> None:
+    load = Load("other", 1, 1)
+    full = seat(running=load, waiting=(load,))
+    fuller = seat(running=load, waiting=(load, load))
+
+    assert why_not(full, want(chunk=3), seats=[full]) is not None
+    assert why_not(full, want(chunk=3, again=True), seats=[full]) is None
+    assert why_not(fuller, want(chunk=3, again=True), seats=[fuller]) is not None
