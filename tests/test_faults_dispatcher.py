@@ -29,7 +29,7 @@ def test_a_dispatcher_that_dies_at_a_named_line_costs_no_image(shelf_farm: Farm,
     name = re.sub("[^a-z]+", "-", point)
     deeds.kill_dispatcher(shelf_farm, "d1")
     shelf_farm.dispatcher("d1", crash=f"{point}:{1 if victim else 2}")
-    shelf_farm.submit(name, images=40, steps=2 if victim is None else 3)
+    shelf_farm.submit(name, images=40, batch=4 if victim is None else 1)
     if victim is not None:
         shelf_farm.wait(lambda: is_amid(shelf_farm, "w1"), what="a batch of a chunk that has more of them")
         deeds.kill(shelf_farm, "w1", victim)
