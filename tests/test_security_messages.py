@@ -61,23 +61,6 @@ def test_the_dispatcher_drops_what_is_no_record_and_goes_on(
         assert client.llen(keys.RECORD_QUEUE) == 0
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_the_dispatcher_outlives_what_is_no_message_at_all(broker_url: str, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.CRITICAL + 1)
-    recorder = Noted()
-    consumer = RecordConsumer(broker_url, recorder, on_record=lambda: None)  # type: ignore[arg-type]
-    app = make_app(broker_url, role="test")
-
-    consumer.start()
-    try:
-        with redis.Redis.from_url(broker_url) as client:
-            client.lpush(keys.RECORD_QUEUE, b"\x80\x04garbage")
-        app.send_task(RECORD, kwargs={"manifest": "jobs/good"}, queue=keys.RECORD_QUEUE, retry=False)
-        wait_for(lambda: "jobs/good" in recorder.asked, what="a record after garbage")
-    finally:
-        consumer.stop()
-
-
 @pytest.fixture
 def desk(valkey: ValkeyServer, tmp_path: Path) -> Iterator[Desk]:
     if not valkey.running:  # an earlier test killed it
