@@ -44,7 +44,7 @@ def test_a_job_of_too_many_images_is_refused_at_once(tmp_path: Path, entries: di
             check_job_file({"model": "a/b", **entries}), base=tmp_path, name="job", max_images=10**9, allowed=Allowed()
         )
 
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < 20  # of CPU: no measure of speed; listing them would take hours
     assert "\n" not in str(caught.value)
 
 

@@ -15,7 +15,7 @@ from storage.spec import freeze, read_job_file
 from storage.spec.file.reading import MAX_FILE_BYTES
 from storage.yaml_text import MAX_ADDED, parse_yaml
 
-LIMIT_S = 1.0
+LIMIT_S = 20.0  # of CPU: no measure of speed; a bomb that goes off takes hours or all memory
 RUNS = "model: ./m\nprompt: "
 LEVELS = range(1, 30)
 BOMBS = {
@@ -100,7 +100,7 @@ def refusal(file: Path, tmp_path: Path) -> tuple[str, float]:
 
 
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
-def test_a_bomb_is_a_sentence_within_a_second(tmp_path: Path, bomb: str) -> None:
+def test_a_bomb_is_a_sentence_and_does_not_go_off(tmp_path: Path, bomb: str) -> None:
     file, mark = tmp_path / "job.yaml", tmp_path / "ran"
     file.write_text(bomb.replace("FILE", str(mark)), encoding="utf-8")
 
