@@ -131,7 +131,7 @@ def test_a_host_that_drips_is_left_when_time_is_up(
         took = time.monotonic() - began
 
     assert "did not come within 0.5 s" in said
-    assert took < 4
+    assert took < 30  # it would drip on for ever
 
 
 @pytest.mark.parametrize(
