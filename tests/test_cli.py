@@ -6,14 +6,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from dispatcher.cli import main
 from dispatcher.cli.root import COMMANDS
 from farm_desk import Desk
+from typed import Ended, typed
 
 
 @pytest.fixture
@@ -21,15 +20,6 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     desk = Desk(tmp_path)
     yield desk
     desk.close()
-
-
-@dataclass(frozen=True)
-class Ended:
-    """What a command said."""
-
-    returncode: int
-    stdout: str
-    stderr: str
 
 
 @pytest.fixture
@@ -42,11 +32,7 @@ def call(desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     def run(*arguments: str, **variables: str) -> Ended:
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-        code = ended.value.code
-        said = capsys.readouterr()
-        return Ended(code if isinstance(code, int) else 0, said.out, said.err)
+        return typed(capsys, *arguments)
 
     return run
 

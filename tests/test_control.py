@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from desk import MODEL, DispatcherDesk
-from dispatcher.cli import main
 from dispatcher.service.broker import BEAT_LIVES_S
 from feeding import change, enter, first_of, record, resolved
 from storage.sql import Database, jobs, workers
 from storage.states import JobState, Priority, Wish
 from storage.wire.keys import worker_key
 from storage.wire.messages import Heartbeat
+from typed import typed
 
 Say = Callable[..., str]
 
@@ -40,11 +40,9 @@ def desk(tmp_path: Path, broker_url: str, monkeypatch: pytest.MonkeyPatch) -> It
 @pytest.fixture
 def say(capsys: pytest.CaptureFixture[str]) -> Say:
     def run(*arguments: str, code: int = 0) -> str:
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-        said = capsys.readouterr()
-        assert ended.value.code == code, said
-        return said.out + said.err
+        ended = typed(capsys, *arguments)
+        assert ended.returncode == code, ended
+        return ended.stdout + ended.stderr
 
     return run
 

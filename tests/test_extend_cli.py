@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dispatcher.cli import main
 from farm_desk import Desk
+from typed import Ended, typed
 
 SMALL = {"axes": {"prompt": ["a fox", "a hare"], "seed": {"count": 3}}}
 
@@ -21,15 +20,6 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     desk.close()
 
 
-@dataclass(frozen=True)
-class Ended:
-    """What a command said."""
-
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
 def call(desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
     """Run a command in this process, which spares the start of another one."""
@@ -38,16 +28,13 @@ def call(desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     monkeypatch.chdir(desk.folder)
 
     def run(*arguments: str) -> Ended:
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-        code, said = ended.value.code, capsys.readouterr()
-        return Ended(code if isinstance(code, int) else 0, said.out, said.err)
+        return typed(capsys, *arguments)
 
     return run
 
 
 def shown(call: Callable[..., Ended]) -> dict[str, Any]:
-    said: dict[str, Any] = json.loads(call("show", "@last", "--json").out)
+    said: dict[str, Any] = json.loads(call("show", "@last", "--json").stdout)
     return said
 
 
@@ -58,14 +45,14 @@ def test_an_edited_file_extends_its_job_once(desk: Desk, call: Callable[..., End
     first = call("extend", "desk", file, "--set", "axes.seed.count=5", "--set", "axes.prompt=[a hare, a fox, a cat]")
     again = call("extend", "desk", file, "--set", "axes.seed.count=5", "--set", "axes.prompt=[a hare, a fox, a cat]")
 
-    assert first.code == again.code == 0, first.err + again.err
-    lines = first.out.splitlines()
+    assert first.returncode == again.returncode == 0, first.stderr + again.stderr
+    lines = first.stdout.splitlines()
     assert lines[0].endswith("grows from 6 to 15 images")
     assert lines[1] == "  part 2  3 images, numbers 6 to 8: 1 more value of prompt"
     assert json.loads(lines[2].split(maxsplit=1)[1])["number"] == 6
     assert lines[4] == "  part 3  6 images, numbers 9 to 14: 2 more values of seed"
     assert "./farm watch" in lines[-1]
-    assert "has all of this already: 15 images" in again.out
+    assert "has all of this already: 15 images" in again.stdout
     assert shown(call)["images"] == 15
 
 
@@ -75,14 +62,14 @@ def test_a_dry_run_changes_nothing(desk: Desk, call: Callable[..., Ended]) -> No
 
     said = call("extend", "@last", "--seeds", "2", "--prompt", "a cat", "--dry-run")
 
-    assert "would grow from 6 to 15 images" in said.out
+    assert "would grow from 6 to 15 images" in said.stdout
     assert shown(call) == before
 
 
 def test_scripts_get_json(desk: Desk, call: Callable[..., Ended]) -> None:
     call("submit", str(desk.write_job(**SMALL)))
 
-    said = json.loads(call("extend", "@last", "--seeds", "2", "--json").out)
+    said = json.loads(call("extend", "@last", "--seeds", "2", "--json").stdout)
 
     assert (said["images"], said["added"]) == (10, 4)
     assert said["parts"] == [
@@ -109,9 +96,9 @@ def test_what_is_no_extension_is_refused_in_one_line(
 
     ended = call("extend", "@last", *arguments)
 
-    assert (ended.code, ended.out) == (2, "")
-    assert said in ended.err
-    assert len(ended.err.splitlines()) == 1
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert said in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
     assert shown(call)["images"] == 6
 
 
@@ -121,8 +108,8 @@ def test_a_job_that_is_cancelled_is_refused(desk: Desk, call: Callable[..., Ende
 
     ended = call("extend", "@last", "--seeds", "1")
 
-    assert ended.code == 2
-    assert "is cancelled; submit the file as a new job" in ended.err
+    assert ended.returncode == 2
+    assert "is cancelled; submit the file as a new job" in ended.stderr
 
 
 def test_new_input_pictures_go_into_the_store(desk: Desk, call: Callable[..., Ended]) -> None:
@@ -137,7 +124,7 @@ def test_new_input_pictures_go_into_the_store(desk: Desk, call: Callable[..., En
 
     ended = call("extend", "@last", file, "--set", "axes.init_image=[photos/one.png, photos/two.png]")
 
-    assert ended.code == 0, ended.err
+    assert ended.returncode == 0, ended.stderr
     assert shown(call)["images"] == 4
     assert len(list((desk.home / "store" / "inputs").iterdir())) == 2
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.cli import main
 from keeping_desk import KeepingDesk
 from storage.sql import Database, jobs
 from storage.wire.notes import removed_key
+from typed import typed
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -28,10 +28,7 @@ def call(desk: KeepingDesk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     monkeypatch.setenv("FARM_HOME", str(desk.folder))
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
+        return typed(capsys, *arguments)
 
     return run
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.cli import main
 from dispatcher.cli.running.logs import _line
 from dispatcher.views.history import Entry
 from farm_desk import Desk
 from storage.sql import Database, events, jobs
 from storage.sql.jobs import JobRow
 from storage.states import JobState, Priority, Wish
+from typed import typed
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -32,10 +32,7 @@ def call(desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     monkeypatch.chdir(desk.folder)
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
+        return typed(capsys, *arguments)
 
     return run
 

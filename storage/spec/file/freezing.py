@@ -18,6 +18,7 @@ from storage.spec.job import Job, Spec
 from storage.spec.notes import check_prompts
 from storage.spec.product import find_derived
 
+_AS_SAID = ("allow_blank", "reuse", "smaller_plans")  # words of the job that nothing has to be made of
 _IMAGE_WORDS = frozenset({"number", "worker", "sha256"})  # what file names know an image by, beside its recipe
 
 
@@ -52,9 +53,7 @@ def freeze(file: JobBase, *, base: Path, name: str, max_images: int, allowed: Al
         plan=file.plan.model_dump(exclude_none=True),
         previews=None if file.previews is None else file.previews.model_dump(),
         output=file.output.model_dump(),
-        allow_blank=file.allow_blank,
-        reuse=file.reuse,
-        smaller_plans=file.smaller_plans,
+        **{name: getattr(file, name) for name in _AS_SAID},
         inputs=inputs.facts,
         files=inputs.files,
     )
