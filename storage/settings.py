@@ -60,7 +60,10 @@ class Settings(BaseSettings):
     s3_region: str = Field(default="us-east-1", description="region of the bucket")
     user: str = Field(default_factory=_os_user, description="who submits; the OS user unless set")
     max_images: int = Field(
-        default=1_000_000_000, ge=1, description="cap on the places of one job: a typing error should not fill a disk"
+        default=1_000_000_000,
+        ge=1,
+        le=10**12,
+        description="cap on the places of one job: a typing error should not fill a disk",
     )
     input_hosts: str | None = Field(
         default=None, description="hosts that input images may be fetched from over https, by commas; silent: none"

@@ -7,7 +7,7 @@ changes neither for any image that it had.
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from storage.spec.canonical import digest
 from storage.spec.dimension import Dimension, from_json
 from storage.spec.exclusion import Clause
+from storage.spec.number import place_of, seed_of_take, take_of
 from storage.spec.part import Part, walk
 from storage.spec.product import Place, Product
 from storage.spec.recipe import ModelFacts, recipe_of
@@ -41,6 +42,9 @@ class Spec:
     reuse: str = "same-plan"  # see storage.states.Reuse
     smaller_plans: bool = False  # a device that cannot hold the plan may render by a smaller one
     parts: tuple[Part, ...] = ()  # that it was extended by; the other entries are theirs too
+    quality: Mapping[str, Any] | None = None  # what is measured of a picture, and what rejects it
+    draw: Mapping[str, int] | None = None  # count and seed: a random sample of a product that is too large
+    sources: tuple[Mapping[str, Any], ...] = ()  # files and folders that values were read from: name, sha256
     inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by hash: name, width, height, bytes
     files: Mapping[str, str] = field(default_factory=dict, compare=False)  # hash -> path here; not part of the text
 
@@ -49,6 +53,9 @@ class Spec:
         since_schema_2: dict[str, Any] = {} if self.reuse == "same-plan" else {"reuse": self.reuse}
         since_schema_2 |= {"smaller_plans": True} if self.smaller_plans else {}
         since_schema_2 |= {"parts": [part.to_json() for part in self.parts]} if self.parts else {}
+        since_schema_2 |= {"quality": dict(self.quality)} if self.quality is not None else {}
+        since_schema_2 |= {"draw": dict(self.draw)} if self.draw is not None else {}
+        since_schema_2 |= {"sources": [dict(source) for source in self.sources]} if self.sources else {}
         return {
             "schema": SPEC_SCHEMA, "name": self.name, "mode": self.mode,
             "models": {name: dict(model) for name, model in self.models.items()},
@@ -64,11 +71,12 @@ class Spec:
         """Read back what `to_json` gave. Raises ValueError for another schema."""
         if entry["schema"] != SPEC_SCHEMA:
             raise ValueError(f"spec has schema {entry['schema']}, this farm reads {SPEC_SCHEMA}")
-        own = ("schema", "dimensions", "exclude", "parts")
+        own = ("schema", "dimensions", "exclude", "parts", "sources")
         rest = {key: value for key, value in entry.items() if key not in own}
         dimensions = tuple(from_json(dimension) for dimension in entry["dimensions"])
         parts = tuple(Part.from_json(part) for part in entry.get("parts", ()))
-        return cls(**rest, dimensions=dimensions, exclude=tuple(entry["exclude"]), parts=parts)
+        sources = tuple(entry.get("sources", ()))
+        return cls(**rest, dimensions=dimensions, exclude=tuple(entry["exclude"]), parts=parts, sources=sources)
 
     @property
     def hash(self) -> str:
@@ -95,10 +103,18 @@ class Job:
         return self._firsts[-1] + len(self.products[-1])
 
     def __getitem__(self, number: int) -> Place | None:
-        """The image with that number; None where the job leaves the place empty. Raises IndexError past the end."""
-        counted = range(len(self))[number]
-        product = self.products[bisect_right(self._firsts, counted) - 1]
-        return product.place(counted - product.first)
+        """The image with that number; None where the job leaves the place empty. Raises IndexError past the end.
+
+        A take of an image (see `storage.spec.number`) is that image with a seed of its own.
+        """
+        if number < 0 or place_of(number) >= len(self):
+            raise IndexError(number)
+        product = self.products[bisect_right(self._firsts, place_of(number)) - 1]
+        place, take = product.place(place_of(number) - product.first), take_of(number)
+        if place is None or take == 0:
+            return place
+        values = {**place.values, "seed": seed_of_take(place.values["seed"], take=take)}
+        return replace(place, number=number, values=values)
 
     def __iter__(self) -> Iterator[Place | None]:
         return (self[number] for number in range(len(self)))

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, func, insert, select, tuple_
+from sqlalchemy import Connection, RowMapping, Select, and_, func, insert, select, tuple_
 
 from storage.sql.tables import environment, image, model, plan, prompt
 from storage.states import ImageState
@@ -23,7 +23,7 @@ SOURCE = tuple(
     image.c[name]
     for name in (
         "job", "number", "linked_job", "linked_number", "recipe_hash", "plan", "environment", "key", "preview_key",
-        "sha256", "pixel_sha256", "bytes", *FLAGS,
+        "sha256", "pixel_sha256", "bytes", "phash", "scores", "finish", *FLAGS,
     )
 )  # fmt: skip
 
@@ -60,6 +60,10 @@ class ImageRow:
     nsfw: bool
     low_variance: bool
     bytes: int | None
+    phash: str | None
+    scores: Mapping[str, float]
+    rejected: str | None
+    finish: str
     chunk: int
     attempt: int
     run: str
@@ -133,7 +137,7 @@ def recorded_after(connection: Connection, job_id: str, mark: tuple[float, int],
 
 
 def newest_by_recipe(
-    connection: Connection, recipe_hashes: Sequence[str], *, plan_id: int | None, with_preview: bool
+    connection: Connection, recipe_hashes: Sequence[str], *, plan_id: int | None, finish: str, with_preview: bool
 ) -> dict[str, RowMapping]:
     """The image that was made last by each recipe, in any job: recipe hash -> columns of SOURCE.
 
@@ -141,11 +145,12 @@ def newest_by_recipe(
         connection: A transaction.
         recipe_hashes: As many as there are.
         plan_id: Only images of this plan; None: of any.
+        finish: Only images that were encoded and measured so.
         with_preview: Only images whose step previews are kept.
     """
     found: dict[str, RowMapping] = {}
     for start in range(0, len(recipe_hashes), _BATCH):
-        wanted = image.c.recipe_hash.in_(recipe_hashes[start : start + _BATCH])
+        wanted = and_(image.c.recipe_hash.in_(recipe_hashes[start : start + _BATCH]), image.c.finish == finish)
         query = select(*SOURCE, _AGE_RANK).where(wanted, image.c.state == ImageState.DONE, image.c.key.is_not(None))
         if plan_id is not None:
             query = query.where(image.c.plan == plan_id)

@@ -54,6 +54,8 @@ class JobRow:
     done: int
     failed: int
     linked: int
+    rejected: int
+    judged: bool
     forgiven: int
     priority: Priority
     reuse: Reuse

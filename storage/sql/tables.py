@@ -20,7 +20,7 @@ from sqlalchemy import (
     false,
 )
 
-SCHEMA_HEAD = "0004"  # the newest migration; a test holds it equal to Alembic's head
+SCHEMA_HEAD = "0005"  # the newest migration; a test holds it equal to Alembic's head
 
 metadata = MetaData(
     naming_convention={
@@ -56,6 +56,8 @@ job = Table(
     Column("done", BigInteger, nullable=False),
     Column("failed", BigInteger, nullable=False),
     Column("linked", BigInteger, nullable=False, server_default="0"),  # of the done ones: not rendered for this job
+    Column("rejected", BigInteger, nullable=False, server_default="0"),  # of the done ones, by the job's quality rules
+    Column("judged", Boolean, nullable=False, server_default=false()),  # its quality rules were applied to all it has
     Column("forgiven", BigInteger, nullable=False, server_default="0"),  # failed before its user said: go on
     Column("priority", Text, nullable=False, server_default="normal"),  # a wish
     Column("reuse", Text, nullable=False, server_default="off"),
@@ -190,6 +192,10 @@ image = Table(
     Column("nsfw", Boolean, nullable=False, server_default=false()),  # the safety checker blackened it
     Column("low_variance", Boolean, nullable=False, server_default=false()),  # of nearly one colour
     Column("bytes", BigInteger),
+    Column("phash", Text),  # perceptual hash, 16 hex digits
+    Column("scores", JSON, nullable=False, server_default="{}"),  # what scorers gave: name -> number
+    Column("rejected", Text),  # why it is not accepted; null: accepted, or not judged yet
+    Column("finish", Text, nullable=False, server_default=""),  # `finish_of`: how it was encoded and measured
     Column("chunk", Integer, nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("run", Text, nullable=False),

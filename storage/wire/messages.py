@@ -71,6 +71,8 @@ class MadeImage(_Message):
     height: Side
     recipe_hash: str
     flags: list[Line] = []  # of FLAGS
+    phash: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")] | None = None  # perceptual hash
+    scores: dict[Line, float] = {}  # what the job's scorers gave
     preview: Line | None = None  # key of the strip of step previews
     seconds: dict[str, float] = {}  # phase -> seconds, this image's share
 

@@ -3,8 +3,8 @@
 A link is an image row that names the object of another one and remembers where it was rendered. It counts as a
 reference: no object that a link names is ever collected, whatever becomes of the job that made it.
 
-What a link must share is the recipe and, where the job says same-plan, the plan. Output options decide nothing yet,
-since all images are PNG. A job that keeps step previews links only images that have theirs.
+What a link must share is the recipe, how the picture was encoded and measured and, where the job says same-plan, the
+plan. A job that keeps step previews links only images that have theirs.
 """
 
 import time
@@ -16,6 +16,7 @@ from sqlalchemy import Connection, RowMapping, select
 from dispatcher.service.recording.describing import describe, keeps_previews
 from dispatcher.service.steps import finish_if_complete
 from storage.spec import Job, ModelFacts, Numbers, Place, digest
+from storage.spec.finish import finish_of
 from storage.sql import chunks, images, jobs
 from storage.sql.chunks import ChunkRow, NewChunk
 from storage.sql.jobs import JobRow
@@ -24,6 +25,7 @@ from storage.sql.tables import job as job_table
 from storage.states import ImageState, Reuse
 from storage.wire.messages import FLAGS, Manifest
 
+_TAKEN_OVER = ("plan", "environment", "key", "sha256", "pixel_sha256", "bytes", "phash", "scores", *FLAGS)
 LINK_RUN = "link"  # stands where a rendered image names its run
 
 
@@ -48,7 +50,8 @@ def link_existing(connection: Connection, row: JobRow, job: Job, numbers: Number
     recipes = _recipe_hashes(job, numbers, row.models)
     sources = images.newest_by_recipe(
         connection, sorted(set(recipes.values())),
-        plan_id=plan_id if row.reuse == Reuse.SAME_PLAN else None, with_preview=keeps_previews(job),
+        plan_id=plan_id if row.reuse == Reuse.SAME_PLAN else None, finish=finish_of(job.spec),
+        with_preview=keeps_previews(job),
     )  # fmt: skip
     linked = {number: sources[recipe] for number, recipe in recipes.items() if recipe in sources}
     if not linked:
@@ -96,7 +99,7 @@ def _outcome(source: RowMapping, *, keeps_preview: bool) -> dict[str, Any]:
         "state": ImageState.DONE,
         "linked_job": source["linked_job"] if is_link else source["job"],
         "linked_number": source["linked_number"] if is_link else source["number"],
-        **{name: source[name] for name in ("plan", "environment", "key", "sha256", "pixel_sha256", "bytes", *FLAGS)},
+        **{name: source[name] for name in _TAKEN_OVER},
         "preview_key": source["preview_key"] if keeps_preview else None,
         **dict.fromkeys(("render_s", "encode_s", "upload_s", "reason", "detail")),
     }

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from storage.spec import Job, ModelFacts, Place, digest
+from storage.spec.finish import finish_of
 from storage.spec.labels import short_values
 from storage.sql.chunks import ChunkRow
 from storage.sql.lookups import environment_id, model_ids, prompt_ids
@@ -14,7 +15,8 @@ from storage.states import ImageState
 from storage.wire.messages import FLAGS, Manifest
 
 _UNFLAGGED = dict.fromkeys(FLAGS, False)
-_BLANK = dict.fromkeys(("key", "preview_key", "sha256", "pixel_sha256", "bytes", "render_s", "encode_s", "upload_s"))
+_NOTHING = ("key", "preview_key", "sha256", "pixel_sha256", "bytes", "phash", "render_s", "encode_s", "upload_s")
+_BLANK: Mapping[str, Any] = {**dict.fromkeys(_NOTHING), "scores": {}}
 _OWN_COLUMN = {"model", "prompt", "negative_prompt", "seed", "scheduler", "steps", "guidance_scale", "width", "height"}
 
 
@@ -27,7 +29,8 @@ def image_rows(
         seconds = made.seconds
         outcomes[made.number] = {
             "state": ImageState.DONE, "key": made.key, "preview_key": made.preview if keeps_previews(job) else None,
-            "sha256": made.sha256, "pixel_sha256": made.pixel_sha256, "bytes": made.bytes,
+            "sha256": made.sha256, "pixel_sha256": made.pixel_sha256, "bytes": made.bytes, "phash": made.phash,
+            "scores": dict(made.scores),
             "render_s": seconds.get("render"), "encode_s": seconds.get("encode"), "upload_s": seconds.get("upload"),
             "reason": None, "detail": None, **_UNFLAGGED, **dict.fromkeys(made.flags, True),
         }  # fmt: skip
@@ -71,6 +74,7 @@ def _columns(job: Job, place: Place, recipe: Mapping[str, Any]) -> dict[str, Any
         **{name: recipe.get(name) for name in ("seed", "steps", "guidance_scale", "width", "height")},
         "scheduler": said["scheduler"], "options": {key: said[key] for key in said if key not in _OWN_COLUMN},
         "number": place.number, "labels": dict(place.labels), "recipe_hash": digest(recipe),
+        "finish": finish_of(job.spec),
     }  # fmt: skip
 
 
