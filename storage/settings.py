@@ -81,7 +81,7 @@ class Settings(BaseSettings):
         description="seconds that one Celery task aims at: long enough to hide the queue, short enough to lose",
     )
     silence_s: float = Field(
-        default=25, gt=0, description="seconds without a heartbeat after which a worker's chunks go elsewhere"
+        default=20, gt=0, description="seconds without a heartbeat after which a worker's chunks go elsewhere"
     )
     idle_loss_s: float = Field(
         default=10,

@@ -95,13 +95,14 @@ def test_who_failed_or_lost_a_chunk_gets_it_only_where_nobody_else_could(seats: 
     if send is not None:
         work = send.want
         able = {
-            one.node for one in seats
+            one.node: one for one in seats
             if work.device_type in (None, one.device_type) and one.wish is None and one.device_key not in work.too_large
         }  # fmt: skip
         if send.seat.node in work.avoid:
-            assert able <= work.avoid
+            assert able.keys() <= work.avoid
         elif send.seat.node in work.lost_on:
-            assert able <= work.avoid | work.lost_on
+            fresh = [able[node] for node in able.keys() - work.avoid - work.lost_on]
+            assert all(why_not(one, work, seats=seats) is not None for one in fresh)
 
 
 @given(seats=some_seats(), wants=some_wants())
@@ -167,6 +168,17 @@ def test_a_chunk_goes_back_to_who_had_it_where_all_did(kind: str) -> None:
     assert some is not None
     assert "chunk 1 before" in some.says
     assert every is None
+
+
+def test_a_lost_chunk_does_not_wait_for_a_busy_worker_while_who_lost_it_has_room() -> None:
+    waits = seat("b", running=MIDDLE, waiting=(MIDDLE, MIDDLE))
+    lost = want(chunk=1, lost_on=frozenset("a"), again=True)
+
+    assert why_not(seat("a"), lost, seats=[seat("a"), waits]) is None
+    refused = why_not(seat("a"), lost, seats=[seat("a"), seat("b")])
+
+    assert refused is not None
+    assert refused.reason == Reason.LOST_HERE
 
 
 def test_a_chunk_goes_rather_to_who_lost_it_than_to_who_failed_it() -> None:

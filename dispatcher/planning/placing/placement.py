@@ -155,15 +155,17 @@ def _rests(seat: Seat, want: Want) -> WhyNot | None:
 
 
 def _was_here(seat: Seat, want: Want, seats: Sequence[Seat]) -> WhyNot | None:
-    """A worker that failed or lost a chunk gets it again only where nobody else could take it."""
+    """Who failed a chunk gets it again only where nobody else ever could; who lost it, where nobody else can now.
+
+    A loss is nobody's fault: a chunk that several workers lost would otherwise wait behind a whole chunk of the last.
+    """
     if seat.node not in want.avoid and seat.node not in want.lost_on:
         return None
-    able = [other.node for other in seats if _unsuited(other, want) is None]
-    sound = [node for node in able if node not in want.avoid]
+    sound = [other for other in seats if other.node not in want.avoid and _unsuited(other, want) is None]
     if seat.node in want.avoid:
         return WhyNot(Reason.FAILED_HERE, f"failed chunk {want.chunk} before; others are there") if sound else None
-    fresh = [node for node in sound if node not in want.lost_on]
-    return WhyNot(Reason.LOST_HERE, f"lost chunk {want.chunk} before; others are there") if fresh else None
+    fresh = any(other.node not in want.lost_on and not (_rests(other, want) or _busy(other, want)) for other in sound)
+    return WhyNot(Reason.LOST_HERE, f"lost chunk {want.chunk} before; others have room") if fresh else None
 
 
 def _busy(seat: Seat, want: Want) -> WhyNot | None:
