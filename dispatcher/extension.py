@@ -54,8 +54,9 @@ def store_extension(
     store_inputs(new_inputs, longer.files, store=store, say=say)
     SpecStore(store).save(row.id, longer)
     job = Job(longer)
+    more = job.images - Job(known).images
     with database.write() as connection:
-        grew = growth.grow(connection, row, spec_hash=longer.hash, positions=job.positions, images=job.images)
+        grew = growth.grow(connection, row, spec_hash=longer.hash, positions=job.positions, images=more)
         now = jobs.get(connection, row.id)
     if not grew:
         check_extensible(now)
@@ -77,6 +78,6 @@ def reopen_grown(connection: Connection) -> list[str]:
         for job_id in growth.grown_after_end(connection)
         if jobs.enter(
             connection, job_id, JobState.RUNNING, before={JobState.DONE}, reason=None, finished_at=None,
-            forgiven=job_table.c.failed,
+            forgiven=job_table.c.failed, judged=False,
         )
     ]  # fmt: skip

@@ -67,6 +67,8 @@ def render(farm: Farm, spec: Spec, *, source: str, options: Options) -> int:
     row = submission.row
     out = options.out or Path("outputs") / f"{row.name}-{row.id}"
     _announce(row, is_new=submission.is_new)
+    if submission.is_longer:
+        click.echo(f"it was extended since, to {row.images} images; --new renders this file alone")
     gallery = Gallery(out, pattern=options.pattern, database=farm.database, store=farm.store)
     if row.is_open:
         progress = _render(farm, row, gallery=gallery, options=options)

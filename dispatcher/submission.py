@@ -5,12 +5,16 @@ from dataclasses import dataclass, replace
 
 from dispatcher.inputs import Say, store_inputs
 from dispatcher.planning.terms import Terms
+from dispatcher.quality.verdicts import has_rules
 from storage.blobs import BlobStore
+from storage.errors import PermanentError, UserError
 from storage.settings import Settings
 from storage.spec import Job, Spec
+from storage.spec.growth import extend
 from storage.spec_store import SpecStore
 from storage.sql import Database, jobs
 from storage.sql.jobs import JobRow, NewJob
+from storage.states import Reuse
 from storage.wire.keys import new_id
 
 NO_TERMS = Terms()
@@ -22,6 +26,7 @@ class Submission:
 
     row: JobRow
     is_new: bool
+    is_longer: bool = False  # it is known, and was extended since the spec that was given
 
 
 def submit(  # noqa: PLR0913  # what a job is made of, and an ear for how far it is
@@ -43,7 +48,7 @@ def submit(  # noqa: PLR0913  # what a job is made of, and an ear for how far it
         database: Where the row goes.
         store: Where input images and spec go, before the row: a row never points to nothing.
         source: The words after ./farm that go on with this job.
-        new: Make another job even if this spec has one that is open or done.
+        new: Make another job even if this spec has one that is open or done, or had one that was extended since.
         say: Hears how many input images are in the store.
         terms: Priority, deadline and budget; of a job that is known already, those that are said are changed.
 
@@ -54,16 +59,32 @@ def submit(  # noqa: PLR0913  # what a job is made of, and an ear for how far it
     """
     spec_hash = spec.hash
     if not new:
-        with database.read() as connection:
-            known = jobs.same_spec(connection, spec_hash, user=settings.user)
+        known = _known(spec, settings=settings, database=database, store=store)
         if known is not None:
-            return Submission(_on_terms(database, known, terms), is_new=False)
+            longer = known.spec_hash != spec_hash and known.images > Job(spec).images
+            return Submission(_on_terms(database, known, terms), is_new=False, is_longer=longer)
     store_inputs(spec.inputs, spec.files, store=store, say=say)
-    row = _new_job(spec, spec_hash, user=settings.user, source=source)
+    row = _new_job(spec, spec_hash, user=settings.user, source=source, new=new)
     SpecStore(store).save(row.id, spec)
     with database.write() as connection:
         jobs.add(connection, replace(row, **terms.said()))
         return Submission(jobs.get(connection, row.id), is_new=True)
+
+
+def _known(spec: Spec, *, settings: Settings, database: Database, store: BlobStore) -> JobRow | None:
+    """The job that has this spec, had it before it was extended, or was extended to all that it asks for."""
+    with database.read() as connection:
+        known = jobs.same_spec(connection, spec.hash, user=settings.user)
+        grown = [] if known is not None else jobs.extended(connection, spec.name, user=settings.user)
+    return known or next((row for row in grown if _has_all(row, spec, settings=settings, store=store)), None)
+
+
+def _has_all(row: JobRow, spec: Spec, *, settings: Settings, store: BlobStore) -> bool:
+    try:
+        known = SpecStore(store).load(row.id, spec_hash=row.spec_hash).spec
+        return extend(known, spec, max_images=settings.max_images) is known
+    except (UserError, PermanentError):  # another job of that name, or its spec is gone
+        return False
 
 
 def _on_terms(database: Database, row: JobRow, terms: Terms) -> JobRow:
@@ -74,9 +95,11 @@ def _on_terms(database: Database, row: JobRow, terms: Terms) -> JobRow:
         return jobs.get(connection, row.id)
 
 
-def _new_job(spec: Spec, spec_hash: str, *, user: str, source: str) -> NewJob:
+def _new_job(spec: Spec, spec_hash: str, *, user: str, source: str, new: bool) -> NewJob:
     job = Job(spec)
+    reuse = Reuse.OFF if new else Reuse(spec.reuse)  # who asks for another job wants its images rendered
     return NewJob(
         id=new_id(), name=spec.name, user=user, source=source, spec_hash=spec_hash, positions=job.positions,
-        images=job.images, created_at=time.time(),
+        images=job.images, created_at=time.time(), reuse=reuse,
+        has_rules=has_rules(spec),
     )  # fmt: skip

@@ -18,6 +18,7 @@
         ├── ModelMissing    a worker cannot find a model
         ├── ModelUnusable   a worker found a model and cannot render with it
         ├── OptionRefused   a model cannot do what a job asks of it
+        │   └── RefusedHere one worker cannot, for a reason of its own
         ├── ManifestRefused a manifest that breaks the contract
         └── SchemaMismatch  a database of another version
 
@@ -142,6 +143,10 @@ class OptionRefused(PermanentError):
     def __str__(self) -> str:
         key, value, reason = self.args
         return f"{key}: {reason}" if value is None else f"{key} = {shorten(value)}: {reason}"
+
+
+class RefusedHere(OptionRefused):
+    """The same for a reason that is this worker's and not the model's: another worker may be able to."""
 
 
 class ManifestRefused(PermanentError):

@@ -128,6 +128,9 @@ class Settings(BaseSettings):
     callbacks: str | None = Field(
         default=None, description="callbacks that jobs may run on this worker, by commas; silent: none"
     )
+    watermarks: str | None = Field(
+        default=None, description="watermarks that jobs may put into images on this worker, by commas; silent: none"
+    )
     flower_port: int = Field(default=5555, ge=0, le=65535, description="port of Flower on this host")
     flower_password: SecretStr | None = Field(
         default=None, description="password of user farm in Flower; silent: made up and printed"
@@ -166,6 +169,11 @@ class Settings(BaseSettings):
     def callback_names(self) -> tuple[str, ...]:
         """The callbacks that jobs may run here."""
         return tuple(name.strip() for name in (self.callbacks or "").split(",") if name.strip())
+
+    @cached_property
+    def watermark_names(self) -> tuple[str, ...]:
+        """The watermarks that jobs may use here."""
+        return tuple(name.strip() for name in (self.watermarks or "").split(",") if name.strip())
 
     @cached_property
     def database_address(self) -> str:

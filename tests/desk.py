@@ -8,6 +8,7 @@ from typing import Any
 import redis
 
 from dispatcher.planning.sessions import Sessions
+from dispatcher.quality.judging import Judge
 from dispatcher.service.broker import Broker
 from dispatcher.service.feeding.feeder import Feeder
 from dispatcher.service.lead import Leadership
@@ -56,6 +57,7 @@ class DispatcherDesk:
             database, self.broker, fence=self.lead.fence, stop_after_failures=stop_after_failures, chunk_s=60
         )
         self.feeder = Feeder(database, self.broker, SpecStore(self.store), chunk_s=60, give_up=self.recorder.give_up)
+        self.judge = Judge(database, SpecStore(self.store), fence=self.lead.fence, chunk_s=60)
         self.sessions = Sessions(silence_s=SILENCE_S, idle_loss_s=10)
         self.now = 1000.0
         self.beats = 0

@@ -73,6 +73,11 @@ def beside(tmp_path: Path) -> Path:
     (tmp_path / "sizes.csv").write_text("width,height\n64,64\n64,128\n")
     (tmp_path / "places.txt").write_text("a wood\na town\n")
     (tmp_path / "captions.csv").write_text("caption,seed,class,source\na fox,7,animal,own\n")
+    (tmp_path / "captions").mkdir()
+    (tmp_path / "captions" / "train.csv").write_text("caption\na fox\na hare\n")
+    (tmp_path / "wildcards" / "animals").mkdir(parents=True)
+    for name in ("color", "color2", "animals/cats"):
+        (tmp_path / "wildcards" / f"{name}.txt").write_text("# words\nred\nblue\n")
     return tmp_path
 
 

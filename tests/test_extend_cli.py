@@ -56,6 +56,45 @@ def test_an_edited_file_extends_its_job_once(desk: Desk, call: Callable[..., End
     assert shown(call)["images"] == 15
 
 
+def test_the_first_file_and_the_edited_one_both_find_the_extended_job(desk: Desk, call: Callable[..., Ended]) -> None:
+    file, more = (
+        str(desk.write_job(**SMALL)),
+        ["--set", "axes.seed.count=5", "--set", "axes.prompt=[a hare, a fox, a cat]"],
+    )
+    call("submit", file)
+    call("extend", "desk", file, *more)
+    first = shown(call)["id"]
+
+    again, edited = call("submit", file), call("submit", file, *more)
+    other, less = call("submit", file, "--set", "steps=5"), call("submit", file, "--set", "axes.seed.count=4")
+    new = call("submit", file, "--new")
+
+    for ended in (again, edited):
+        assert ended.stdout.startswith(f"job desk ({first}) is queued already: 15 images")
+    assert "extended since" in again.stdout
+    assert "extended since" not in edited.stdout
+    for ended in (other, less, new):
+        assert "queued: " in ended.stdout
+        assert first not in ended.stdout
+
+
+def test_show_lists_the_parts(call: Callable[..., Ended], desk: Desk) -> None:
+    call("submit", str(desk.write_job(**SMALL)))
+    before = call("show", "@last").stdout
+    call("extend", "@last", "--seeds", "2", "--prompt", "a cat")
+
+    lines = call("show", "@last").stdout.splitlines()
+
+    assert "\nparts" not in before
+    place = next(place for place, line in enumerate(lines) if line.startswith("parts"))
+    assert [line[18:].strip() for line in lines[place : place + 3]] == [
+        "part 1  6 images, numbers 0 to 5",
+        "part 2  3 images, numbers 6 to 8: 1 more value of prompt",
+        "part 3  6 images, numbers 9 to 14: 2 more values of seed",
+    ]
+    assert [part["first"] for part in shown(call)["parts"]] == [0, 6, 9]
+
+
 def test_a_dry_run_changes_nothing(desk: Desk, call: Callable[..., Ended]) -> None:
     call("submit", str(desk.write_job(**SMALL)))
     before = shown(call)

@@ -57,6 +57,21 @@ def test_the_same_file_again_does_nothing_and_new_starts_another(make_desk: Call
     assert len(desk.farm("ls", "--json").stdout.split('"id"')) == 3
 
 
+def test_a_job_links_what_exists_unless_its_file_says_otherwise(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk()
+    assert desk.farm("run", str(desk.write_job()), "--plain").returncode == 0
+    made = desk.images()
+
+    linked = desk.farm("run", str(desk.write_job(name="linked")), "--plain")
+    drawn = desk.farm("run", str(desk.write_job(name="drawn", reuse="off")), "--plain")
+
+    assert (linked.returncode, drawn.returncode) == (0, 0), linked.stdout + drawn.stdout
+    links = desk.images("linked")
+    assert {number: row.key for number, row in links.items()} == {number: row.key for number, row in made.items()}
+    assert {row.linked_number for row in links.values()} == set(made)
+    assert all(row.linked_job is None for row in desk.images("drawn").values())
+
+
 def test_both_sets_of_parts_and_any_number_of_workers_make_the_same_pixels(
     make_desk: Callable[..., Desk], postgres_url: str, broker_url: str, use_s3: Callable[[str], object]
 ) -> None:

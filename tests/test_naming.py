@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from dispatcher.views.naming import file_name
+from dispatcher.views.naming import DEFAULT_PATTERN, file_name
 from storage.errors import InvalidSpec
 from storage.spec.fields import FIELDS
+from storage.spec.number import number_of
 from storage.sql.images import ImageRow
 from storage.states import ImageState
 
@@ -33,6 +34,30 @@ def row(**changes: Any) -> ImageRow:
 )
 def test_a_pattern_is_filled_from_recipe_and_labels(pattern: str, name: str) -> None:
     assert file_name(pattern, row()) == name
+
+
+@pytest.mark.parametrize(
+    ("pattern", "suffix", "name"),
+    [
+        pytest.param(DEFAULT_PATTERN, "webp", "000007_ddim_3.webp", id="default"),
+        pytest.param("{seed}.png", "jpg", "3.jpg", id="another format"),
+        pytest.param("{seed}.jpeg", "jpg", "3.jpeg", id="another spelling"),
+        pytest.param("{seed}.PNG", "png", "3.PNG", id="capitals"),
+        pytest.param("{seed}", "png", "3.png", id="none"),
+        pytest.param("{seed}_{guidance_scale}", "webp", "3_7.5.webp", id="a number is no suffix"),
+        pytest.param("a.b/{seed}", "jpg", "a.b/3.jpg", id="a folder has none"),
+        pytest.param(".png", "jpg", ".png.jpg", id="nothing else"),
+    ],
+)
+def test_a_name_has_the_suffix_of_the_picture(pattern: str, suffix: str, name: str) -> None:
+    assert file_name(pattern, row(key=f"jobs/j/1.1-r/000000007.{suffix}")) == name
+
+
+def test_a_take_is_named_after_its_image() -> None:
+    taken = row(number=number_of(7, take=2), key="jobs/j/1.1-r/2000000000007.png")
+
+    assert file_name(DEFAULT_PATTERN, taken) == "000007-2_ddim_3.png"
+    assert file_name("{number}", taken) == "7-2.png"
 
 
 @pytest.mark.parametrize("key", FIELDS)

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from desk import MODEL, DispatcherDesk
+from dispatcher.views.history import read_history
 from storage.spec import Numbers
-from storage.sql import Database, chunks, workers
+from storage.sql import Database, chunks, jobs, workers
 from storage.sql.chunks import ChunkRow
 from storage.states import ChunkState, JobState
 
@@ -215,8 +216,53 @@ def test_what_every_live_host_lacks_fails_the_job(desk: DispatcherDesk) -> None:
         seen.append(chunk.node)
         desk.recorder.record(desk.put(desk.manifest(chunk, models={}, fatal="no such model", fatal_here=True)))
 
-    assert sorted(seen) == ["n1", "n2"]
+    assert sorted(map(str, seen)) == ["n1", "n2"]
     assert (desk.job(job_id).state, desk.job(job_id).reason) == (JobState.FAILED, "no such model")
+
+
+def test_a_plan_for_a_device_that_cannot_do_it_gives_way_to_another_device(both_desk: DispatcherDesk) -> None:
+    desk = both_desk
+    job_id, chunk = desk.started(plan={"batch": 16, "offload": "model"})
+    desk.live = frozenset({"n1", "g1"})
+    gpu = desk.beat("g1").model_copy(update={"device_type": "cuda"})
+    assert chunk.plan is not None
+
+    desk.recorder.record(desk.put(desk.manifest(chunk, images=[], fatal="this worker has no card", fatal_here=True)))
+    desk.feed(desk.beat("n1"), gpu)
+
+    again = desk.issued()
+    assert (chunk.plan.device_type, chunk.node) == ("cpu", "n1")
+    assert again.plan is not None
+    assert (again.plan.device_type, again.plan.offload, again.node) == ("cuda", "model", "g1")
+    with desk.database.read() as connection:
+        assert jobs.plans(connection, [job_id])[job_id][64, 64] == again.plan
+
+
+def test_a_job_fails_where_only_the_host_that_lacks_it_could_render_it(both_desk: DispatcherDesk) -> None:
+    desk = both_desk
+    job_id, chunk = desk.started(plan={"batch": 8})
+    desk.recorder.record(desk.put(desk.manifest(chunk)))  # its plan is frozen by what was made
+    desk.live = frozenset({"n1", "g1"})
+    gpu = desk.beat("g1").model_copy(update={"device_type": "cuda"})
+
+    for _ in range(2):
+        desk.feed(desk.beat("n1"), gpu)
+        desk.recorder.record(desk.put(desk.manifest(desk.issued(), images=[], fatal="not allowed", fatal_here=True)))
+
+    assert (desk.job(job_id).state, desk.job(job_id).reason) == (JobState.FAILED, "not allowed")
+
+
+def test_jobs_that_name_what_is_not_there_make_no_worker_rest(desk: DispatcherDesk) -> None:
+    for _ in range(4):
+        desk.submit()
+        desk.feed()
+        desk.live = frozenset({"n1"})
+        fatal = desk.manifest(desk.issued(), models={}, fatal="no such model", fatal_here=True)
+        desk.recorder.record(desk.put(fatal))
+
+    desk.submit()
+
+    assert desk.feed() == 1
 
 
 def test_the_first_of_two_manifests_of_a_chunk_wins(both_desk: DispatcherDesk) -> None:
@@ -231,6 +277,24 @@ def test_the_first_of_two_manifests_of_a_chunk_wins(both_desk: DispatcherDesk) -
     assert recorded == [True, False]
     assert stored is not None
     assert stored.manifest == winner
-    assert {row.key.rpartition("/")[0] for row in desk.images(job_id).values() if row.key} == {
-        winner.rpartition("/")[0]
-    }
+    assert {Path(row.key).parent for row in desk.images(job_id).values() if row.key} == {Path(winner).parent}
+
+
+def test_the_rest_of_a_lost_chunk_waits_as_one_more_at_its_worker(desk: DispatcherDesk) -> None:
+    job_id, chunk = desk.started(axes={"prompt": ["a", "b"], "seed": {"count": 20}})
+    desk.feed(desk.beat("n1"), desk.beat("n2"))
+    before = {(one.node, one.number) for one in desk.chunks()}
+    desk.hear(desk.beat("n2"), desk.beat(holding=chunk, batch=list(chunk.numbers)))
+    desk.hear(desk.beat("n2"), desk.ended(chunk, list(chunk.numbers)[:2]))
+    desk.take_back()
+    suspects, rest = desk.chunks(ChunkState.READY)
+
+    desk.feed(desk.beat("n1", child="new"), desk.beat("n2"))
+
+    after = {one.number: one.node for one in desk.chunks()}
+    assert (len(before), list(rest.numbers)) == (4, list(chunk.numbers)[2:])
+    assert (rest.attempt, rest.faults, rest.avoid) == (0, 0, frozenset())
+    assert (after[suspects.number], after[rest.number]) == ("n2", "n1"), "not who they ended, and who has room first"
+    assert "rest" in {entry.what for entry in read_history(desk.database, job_id, limit=99)}
+    places = [node for number, node in after.items() if number not in (suspects.number, rest.number)]
+    assert sorted(map(str, places)) == ["n1", "n2", "n2"], "what came again took nobody's place, and left none over"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy
 import pytest
 
-from storage.errors import OptionRefused
+from storage.errors import RefusedHere
 from storage.settings import Settings
 from storage.spec.plan import Plan
 from worker.diffusion import DiffusionRenderer
@@ -84,5 +84,5 @@ def test_tiles_show_and_are_gone_with_the_next_batch(renderer: DiffusionRenderer
 
 
 def test_what_the_device_cannot_do_is_refused_by_name(renderer: DiffusionRenderer, recipe: Recipe) -> None:
-    with pytest.raises(OptionRefused, match=r"plan\.offload = 'model': moves weights off a card"):
+    with pytest.raises(RefusedHere, match=r"plan\.offload = 'model': moves weights off a card"):
         pixels(renderer, recipe, offload="model")

@@ -27,7 +27,7 @@ from renderer_bench import (
     same,
     state_of,
 )
-from storage.errors import OptionRefused
+from storage.errors import OptionRefused, RefusedHere
 from storage.spec.fields import INPAINT
 from worker.renderer import StopRendering
 
@@ -115,13 +115,16 @@ def test_cutoffs_schedules_and_callbacks_go_together(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("callback", "reason"), [
-        ({"name": "fades"}, "did you mean 'fade'"), ({"name": "hush"}, "FARM_CALLBACKS"),
-        ({"name": "fade", "options": {"speed": 3}}, "speed"),
+    ("callback", "reason", "here"), [
+        ({"name": "fades"}, "did you mean 'fade'", True), ({"name": "hush"}, "FARM_CALLBACKS", True),
+        ({"name": "fade", "options": {"speed": 3}}, "speed", False),
     ], ids=["unknown", "not allowed", "wrong option"],
 )  # fmt: skip
-def test_a_callback_that_cannot_be_run_is_refused_by_name(bench: Bench, callback: dict[str, Any], reason: str) -> None:
+def test_a_callback_that_cannot_be_run_is_refused_by_name(
+    bench: Bench, callback: dict[str, Any], reason: str, here: bool
+) -> None:
     with pytest.raises(OptionRefused, match=reason) as caught:
         bench.check(rows(job(callbacks=[callback]), 1)[0])
 
     assert caught.value.args[0] == "callbacks"
+    assert isinstance(caught.value, RefusedHere) is here

@@ -102,7 +102,7 @@ TEMPLATES = [
     pytest.param("a {x", {"x": ["1"]}, "axes.prompt.template = 'a {x': expected '}'", id="open brace"),
     pytest.param("a {}", {"x": ["1"]}, "must be a plain name; write {{ and }}", id="no name"),
     pytest.param("a {x.real}", {"x": ["1"]}, "{x.real} must be a plain name", id="attribute"),
-    pytest.param("a {x:5}", {"x": ["1"]}, "{x} must be a plain name", id="format"),
+    pytest.param("a {x:5}", {"x": ["1"]}, "{x:5} must be a plain name", id="format"),
     pytest.param("a {x}", {"x": []}, "axes.prompt.values.x = []: must not be empty", id="empty"),
     pytest.param(
         "a {x}", {"x": [True]}, "axes.prompt.values.x[0] = True: must be text; put it in quotes", id="boolean"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from storage.errors import InvalidSpec
 from storage.spec import JobFile, canonical
 from storage.spec.fields import FIELDS, check_value
-from storage.spec.file.sources import checked
+from storage.spec.file.values import checked
 
 SHA = "sha256:" + "0a" * 32
 SPELLINGS = [

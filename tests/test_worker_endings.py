@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from faulty_bench import AcceleratorError, OutOfMemoryError, made, misbehave, numbers, raising
-from storage.errors import ModelMissing, OptionRefused, StoreAway
+from storage.errors import ModelMissing, OptionRefused, RefusedHere, StoreAway
 from storage.spec import JobFile, canonical, freeze
 from storage.spec.growth import extend
 from storage.wire.keys import spec_key
@@ -46,6 +46,11 @@ def lost_later(bench: Bench, message: ChunkMessage) -> ChunkMessage:
     return message
 
 
+def refused_here(bench: Bench, message: ChunkMessage) -> ChunkMessage:
+    raising(bench, "render", RefusedHere("callbacks", "fade", "not allowed on this worker"))
+    return message
+
+
 def refused(bench: Bench, message: ChunkMessage) -> ChunkMessage:
     raising(bench, "render", OptionRefused("eta", 2.0, "too much"))
     return message
@@ -56,7 +61,7 @@ def refused(bench: Bench, message: ChunkMessage) -> ChunkMessage:
     [
         pytest.param(other_bytes, True, id="other bytes"), pytest.param(no_model, True, id="no model"),
         pytest.param(lost_later, True, id="a model that goes"), pytest.param(another_device, True, id="another device"),
-        pytest.param(refused, False, id="an option"),
+        pytest.param(refused, False, id="an option"), pytest.param(refused_here, True, id="an option of this host"),
     ],
 )  # fmt: skip
 def test_what_only_this_host_lacks_is_told_from_what_no_host_can_do(
@@ -78,6 +83,7 @@ def resolve(message: ChunkMessage) -> ChunkMessage:
     [
         pytest.param("resolve", ModelMissing("model", "no such file"), True, id="missing"),
         pytest.param("check", OptionRefused("eta", 2.0, "too much"), False, id="refused"),
+        pytest.param("check", RefusedHere("callbacks", "fade", "not allowed"), True, id="refused here"),
         pytest.param("check", OutOfMemoryError("CUDA out of memory"), True, id="memory"),
         pytest.param("check", KeyError("a bug"), True, id="a bug"),
     ],
@@ -158,13 +164,13 @@ def test_a_picture_that_cannot_be_encoded_fails_alone(bench: Bench, monkeypatch:
     message = bench.freeze()
     calls: list[int] = []
 
-    def encode(*_: Any) -> bytes:
+    def encode(*_: Any, **__: Any) -> bytes:
         calls.append(1)
         if len(calls) == 1:
             raise OSError("encoder error")
         return b"png"
 
-    monkeypatch.setattr("worker.runs.storing.finishing.encode_png", encode)
+    monkeypatch.setattr("worker.runs.storing.encoding.encode", encode)
 
     manifest = bench.run(message)
 

@@ -53,7 +53,9 @@ def check_image(desk: Desk, manifest: Manifest, image: MadeImage) -> None:
     assert (image.width, image.height) == picture.size == (recipe["width"], recipe["height"])
     assert image.pixel_sha256 == hashlib.sha256(pixels).hexdigest()
     assert image.recipe_hash == digest(recipe)
-    assert said.keys() == {"schema", "recipe", "plan", "libraries"}
+    assert said.keys() == {
+        "schema", "level", "prompts", "recipe", "recipe_hash", "models", "plan", "libraries", "encoding", "software",
+    }  # fmt: skip
     assert (said["recipe"], said["plan"]) == (recipe, manifest.plan.model_dump())
 
 

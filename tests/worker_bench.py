@@ -16,6 +16,7 @@ from worker.runs import Run, Tools
 from worker.runs.inputs import Inputs
 from worker.runs.storing.spool import Disk, Spool
 from worker.runs.storing.uploads import Uploads
+from worker.scoring import Scorers
 from worker_desk import PLAN
 
 SCALE = 0.02  # of every waiting time
@@ -35,7 +36,8 @@ class Bench:
         self.spool = Spool(self.disk, self.store, level=self.level, scale=SCALE)
         assert self.spool.resume()
         self.tools = Tools(
-            renderer=self.renderer, store=self.store, specs=SpecStore(self.store), uploads=Uploads(2),
+            renderer=self.renderer, scorers=Scorers(Settings(home=folder), self.store), store=self.store,
+            specs=SpecStore(self.store), uploads=Uploads(2),
             level=self.level, inputs=Inputs(self.store, max_pixels=10**8), spool=self.spool,
             node="n-cpu", boot="b", time_scale=SCALE,
         )  # fmt: skip
@@ -46,7 +48,7 @@ class Bench:
         self.spec = freeze(JobFile.model_validate(entries), base=self.folder, name="test", max_images=1000)
         self.store.put(keys.spec_key("job", self.spec.hash), canonical(self.spec.to_json()))
         models = {
-            key: self.renderer.resolve(model["source"], kind=model["kind"]) for key, model in self.spec.models.items()
+            key: self.tools.resolve(model["source"], kind=model["kind"]) for key, model in self.spec.models.items()
         }
         return ChunkMessage(
             kind="render", job="job", chunk=1, attempt=1, spec_hash=self.spec.hash, ranges=[[0, 6, 1]], plan=PLAN,

@@ -4,9 +4,9 @@ A fake model is a folder with a fake.json: {"width": 64, "height": 64, "seconds_
 picture shows its recipe: colours from the recipe's hash, the seed in digits.
 
 More keys make a model misbehave as real ones do, for tests of a farm under faults. Seeds are listed under
-`fail_seeds` (the call raises), `blank_seeds` (the picture is blank), `kill_seeds` (the process dies), `hang_seeds` (the
-call never comes to its last step, and hears no order to stop) and `device_error_seeds` (the call raises what torch
-raises when the device is broken). A batch larger than `oom_batch` does not fit the device.
+`fail_seeds` (the call raises), `blank_seeds` (the picture is blank), `flat_seeds` (it is nearly so), `kill_seeds` (the
+process dies), `hang_seeds` (the call never comes to its last step, and hears no order to stop) and `device_error_seeds`
+(the call raises what torch raises when the device is broken). A batch larger than `oom_batch` does not fit the device.
 """
 
 import hashlib
@@ -47,6 +47,7 @@ class FakeModel(BaseModel):
     seconds_per_step: float = Field(default=0.0, ge=0)
     fail_seeds: list[int] = []
     blank_seeds: list[int] = []
+    flat_seeds: list[int] = []
     kill_seeds: list[int] = []
     hang_seeds: list[int] = []
     device_error_seeds: list[int] = []
@@ -136,7 +137,8 @@ class FakeRenderer:
             raise RuntimeError(f"seed {failing[0]} stands under fail_seeds")
         blank = [recipe["seed"] in model.blank_seeds for recipe in recipes]
         made = [Image.new("RGB", one.size) if empty else one for one, empty in zip(pictures, blank, strict=True)]
-        return [Picture(one) for one in made]
+        flat = [recipe["seed"] in model.flat_seeds for recipe in recipes]
+        return [Picture(_fog(one) if empty else one) for one, empty in zip(made, flat, strict=True)]
 
     def recover(self) -> bool:
         """See `Renderer.recover`; there is nothing to let go of."""
@@ -174,6 +176,10 @@ def draw(recipe: Recipe) -> Image.Image:
     pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=_colour(key[10:13]))
     pen.text((2, size[1] - 12), str(recipe["seed"])[-9:], font=_FONT, fill=(255, 255, 255))
     return picture
+
+
+def _fog(picture: Image.Image) -> Image.Image:
+    return Image.blend(Image.new("RGB", picture.size, (128, 128, 128)), picture, 0.02)
 
 
 def _colour(raw: bytes) -> tuple[int, int, int]:

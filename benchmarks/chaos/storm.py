@@ -74,7 +74,7 @@ def _table(options: argparse.Namespace, outcome: Outcome, *, memory: int, feed: 
     images, again = outcome.total("images"), outcome.total("orphans")
     unfinished = f", {len(outcome.unfinished)} jobs unfinished" if outcome.unfinished else ""
     ends = ", ".join(f"{count} {name}" for name, count in sorted(outcome.attempts.items()))
-    rows = [
+    rows: list[list[object]] = [
         ["faults dealt (seed)", f"{outcome.dealt.total()}, of {len(outcome.dealt)} kinds ({options.seed})", "≥ 200"],
         ["images", f"{images} in {len(outcome.jobs)} jobs, {outcome.seconds / 60:.1f} min", "≥ 20,000, < 30 min"],
         ["lost", f"{outcome.total('lost')}{unfinished}", "0"],

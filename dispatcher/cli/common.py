@@ -20,7 +20,7 @@ set_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 plain_option = click.option("--plain", is_flag=True, help="Print lines for a log instead of drawing.")
 name_option = click.option(
-    "--name", "pattern", default="{number:06}_{scheduler}_{seed}.png", show_default=True, metavar="PATTERN",
+    "--name", "pattern", default="{number:06}_{scheduler}_{seed}", show_default=True, metavar="PATTERN",
     help="File names; fields are recipe keys, labels and number.",
 )  # fmt: skip
 file_argument = click.argument("file", type=click.Path(path_type=Path))

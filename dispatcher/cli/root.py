@@ -19,12 +19,15 @@ _MODULES = {
     "running.control": "why workers priority drain", "running.extend": "extend",
     "stored.pictures": "images sheet image", "stored.inputs": "put", "stored.models": "model",
     "stored.keeping": "du gc rm fsck rebuild",
+    "datasets.export": "export", "datasets.publish": "publish",
+    "datasets.verify": "verify rerun", "datasets.audit": "audit diff",
     "parts.services": "up dispatcher flower", "parts.doctor": "doctor",
 }  # fmt: skip
 SECTIONS = {  # in the order in which a newcomer meets them
     "A job file": "demo init check run schedulers schema",
     "Jobs": "submit ls show watch why logs pause resume cancel retry extend priority",
     "Pictures": "images sheet image put model",
+    "Data sets": "export publish verify rerun audit diff",
     "The farm": "up dispatcher workers drain flower doctor",
     "What it keeps": "du gc rm fsck rebuild",
     "Your shell": "completion",

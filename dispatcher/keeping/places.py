@@ -4,9 +4,10 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from storage.spec.encoding import SUFFIXES
+
 Kind = Literal["run", "about", "input", "model", "other"]
 STEPS: Final = ".steps.jpg"  # the end of a preview's key, see storage.wire.keys.preview_key
-IMAGE: Final = ".png"  # the one output format
 MANIFEST: Final = "manifest.json"
 
 _RUN = re.compile(r"jobs/(?P<job>[^/]+)/(?P<chunk>\d{1,10})\.(?P<attempt>\d{1,10})-(?P<run>[^/]+)/(?P<name>.+)")
@@ -48,6 +49,8 @@ def place_of(key: str) -> KeyPlace:
     return KeyPlace({"inputs": "input", "models": "model"}.get(top, "other"), name=key)  # type: ignore[arg-type]
 
 
-def image_of(key: str) -> str:
-    """The key of the image that an object belongs to: a row that names the object names that one too."""
-    return key.removesuffix(STEPS) + IMAGE if key.endswith(STEPS) else key
+def names_of(key: str) -> tuple[str, ...]:
+    """The keys by which rows may name an object: its own, and of a preview those that its image may have."""
+    if not key.endswith(STEPS):
+        return (key,)
+    return (key, *(f"{key.removesuffix(STEPS)}.{suffix}" for suffix in sorted(SUFFIXES)))

@@ -2,6 +2,8 @@
 
 from storage.errors import ManifestRefused
 from storage.spec import Job, Numbers, digest
+from storage.spec.encoding import Encoding
+from storage.spec.number import show_number
 from storage.spec.recipe import CHECKPOINT
 from storage.sql.chunks import ChunkRow
 from storage.sql.jobs import JobRow
@@ -102,17 +104,19 @@ def _check_numbers(manifest: Manifest, *, key: str, chunk: ChunkRow) -> None:
 
 def _check_images(manifest: Manifest, *, key: str, job: Job, job_row: JobRow) -> None:
     prefix = run_prefix(manifest.job, manifest.chunk, manifest.attempt, manifest.run)
+    suffix = Encoding.of(job.spec.output).kind.suffix
     assert job_row.models is not None
     for made in manifest.images:
-        if made.key != image_key(prefix, made.number, "png") or made.preview not in (
+        shown = show_number(made.number)
+        if made.key != image_key(prefix, made.number, suffix) or made.preview not in (
             None, preview_key(prefix, made.number),
         ):  # fmt: skip
-            raise ManifestRefused(key, f"image {made.number} names another object than its own below {prefix}")
+            raise ManifestRefused(key, f"image {shown} names another object than its own below {prefix}")
         if unknown := [flag for flag in made.flags if flag not in FLAGS]:
-            raise ManifestRefused(key, f"image {made.number} has an unknown flag {unknown[0]!r}")
+            raise ManifestRefused(key, f"image {shown} has an unknown flag {unknown[0]!r}")
         place = job[made.number]
         recipe = None if place is None else job.recipe(place, job_row.models)
         if recipe is None or digest(recipe) != made.recipe_hash:
-            raise ManifestRefused(key, f"image {made.number} was rendered by another recipe")
+            raise ManifestRefused(key, f"image {shown} was rendered by another recipe")
         if (made.width, made.height) != (recipe["width"], recipe["height"]):
-            raise ManifestRefused(key, f"image {made.number} has another size than its recipe")
+            raise ManifestRefused(key, f"image {shown} has another size than its recipe")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from storage.spec import Numbers
+from storage.spec.number import show_number
 
 LAST_FAULT = 3  # runs that one image may end
 HALVED_AT = 2  # faults from which several suspects are parted
@@ -58,5 +59,5 @@ def sentence(reason: str, *, job: str, number: int, faults: int, node: str | Non
     ways = {"crash": "the worker's process died", "hung": "the worker hung", "device_error": "the device broke"}
     return (
         f"{ways.get(reason, reason)} {faults} times while it was rendered, the last time on {node or 'a worker'};"
-        f" see 'farm logs {job}', then 'farm retry {job} --image {number}'"
+        f" see 'farm logs {job}', then 'farm retry {job} --image {show_number(number)}'"
     )

@@ -1,8 +1,9 @@
-"""The dispatcher's process: three threads over one SQL truth.
+"""The dispatcher's process: four threads over one SQL truth.
 
     rounds (main thread)    lead ─► hear workers ─► wishes, orders ─► take back what is lost ─► feed; every second
     records (one thread)    a Celery worker on the queue `record`: manifest ─► rows
     notes (one thread)      how jobs and chunks ended ─► the store, which may be slow
+    judging (one thread)    images of complete jobs, held against their quality rules ─► done, or next takes
 
 All write only behind the leader's fence. None remembers anything that SQL, the store or the next heartbeat would
 not tell again, so the process may be killed at any line.
@@ -13,6 +14,7 @@ import threading
 import time
 
 from dispatcher.planning.sessions import STORED_GRACE_S, Sessions
+from dispatcher.quality.judging import Judge
 from dispatcher.service.broker import Broker
 from dispatcher.service.feeding.feeder import Feeder
 from dispatcher.service.lead import TAKEOVER_S, Leadership
@@ -58,8 +60,10 @@ class Dispatcher:
             ageing_s=settings.ageing_s * scale,
         )  # fmt: skip
         self._notes = Notes(database, store, fence=fence)
+        self._judge = Judge(database, SpecStore(store), fence=fence, chunk_s=settings.chunk_s)
         self._due = threading.Event()  # set to begin the next round early
-        self._records = RecordConsumer(broker_url, recorder, on_record=self._due.set)
+        self._news = threading.Event()  # set when there may be something to judge
+        self._records = RecordConsumer(broker_url, recorder, on_record=self._hurry)
         self._sessions = Sessions(
             silence_s=self._silence_s, idle_loss_s=settings.idle_loss_s * scale, grace_s=STORED_GRACE_S * scale
         )
@@ -76,6 +80,8 @@ class Dispatcher:
         self._records.start()
         notes = threading.Thread(target=self._note, name="notes", daemon=True)
         notes.start()
+        judging = threading.Thread(target=self._judge_jobs, name="judging", daemon=True)
+        judging.start()
         try:
             while not self._stop.is_set():
                 self._due.clear()
@@ -84,6 +90,7 @@ class Dispatcher:
                 self._due.wait(self._tick_s)
         finally:
             self._records.stop()
+            judging.join(timeout=_LAST_NOTES_S)
             notes.join(timeout=_LAST_NOTES_S)
             try:
                 self._lead.give_up()
@@ -93,7 +100,7 @@ class Dispatcher:
     def stop(self) -> None:
         """End after the current round."""
         self._stop.set()
-        self._due.set()
+        self._hurry()
 
     def round(self, now: float) -> None:
         """One round of everything. `now` is monotonic seconds.
@@ -145,6 +152,25 @@ class Dispatcher:
                 away = True
             if is_last:
                 return
+
+    def _hurry(self) -> None:
+        self._due.set()
+        self._news.set()
+
+    def _judge_jobs(self) -> None:
+        """Judge complete jobs until the end. What is broken off there is begun again by the next leader."""
+        away = False
+        while not self._stop.is_set():
+            self._news.clear()
+            try:
+                if self._lead.leads and self._judge.judge():
+                    self._due.set()
+                away = False
+            except FarmError as error:
+                if not away:
+                    log.warning("judging put off", extra={"why": str(error)})
+                away = True
+            self._news.wait(self._tick_s)
 
     def _guarded_round(self, now: float) -> None:
         try:

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from dispatcher.planning.cutting import chunk_images
+from dispatcher.service.recording.outcomes import OWN_FAULTS
 from dispatcher.service.steps import finish_if_complete
 from storage.spec import Numbers
+from storage.spec.number import show_number
 from storage.sql import chunks, endings, events, jobs, workers
 from storage.sql.chunks import NewChunk
 from storage.sql.endings import FailedRow
 from storage.sql.jobs import JobRow
 from storage.sql.tables import job as job_table
 from storage.states import ChunkState, JobState, Wish
-
-_DANGEROUS = frozenset({"crash", "hung", "device_error"})  # reasons of images that are rendered alone again
 
 
 def retry(connection: Connection, row: JobRow, *, chunk_s: float, now: float) -> None:
@@ -45,13 +45,14 @@ def _render_again(connection: Connection, row: JobRow, *, chunk_s: float, now: f
     jobs.change(connection, row.id, retry=None, failed=job_table.c.failed - len(found), forgiven=left)
     if found:
         jobs.enter(
-            connection, row.id, JobState.RUNNING, before=[JobState.DONE], finished_at=None, wish=Wish.RUN
+            connection, row.id, JobState.RUNNING, before=[JobState.DONE], finished_at=None, wish=Wish.RUN, judged=False
         )  # fmt: skip
     for group in _groups(found):
         _cut(connection, row, group, chunk_s=chunk_s)
     revived = 0 if row.state == JobState.DONE else _revive(connection, row)
     unknown = sorted(set(row.retry or ()) - {image.number for image in found})
-    passed_over = f", passed over because they did not fail: {unknown[:20]}" if unknown else ""
+    named = ", ".join(show_number(number) for number in unknown[:20])
+    passed_over = f", passed over because they did not fail: {named}" if unknown else ""
     events.add(connection, row.id, "retry", f"{len(found)} failed images and {revived} left ones{passed_over}")
     finish_if_complete(connection, row.id, now=now)
 
@@ -60,7 +61,7 @@ def _groups(found: Sequence[FailedRow]) -> list[list[FailedRow]]:
     """Images that may share a chunk: one plan, checkpoint and size, and none that ended its runs beside others."""
     groups: dict[tuple[object, ...], list[FailedRow]] = {}
     for image in found:
-        key = (image.plan_id, image.model, image.size, image.reason in _DANGEROUS)
+        key = (image.plan_id, image.model, image.size, image.reason in OWN_FAULTS)
         groups.setdefault(key, []).append(image)
     return list(groups.values())
 
@@ -76,7 +77,7 @@ def _cut(connection: Connection, row: JobRow, group: Sequence[FailedRow], *, chu
         numbers = Numbers.of(image.number for image in group[start : start + size])
         new = NewChunk(
             job=row.id, kind="render", numbers=numbers, plan=first.plan_id, model=first.model,
-            faults=int(first.reason in _DANGEROUS),
+            faults=int(first.reason in OWN_FAULTS),
         )  # fmt: skip
         chunks.add(connection, new)
 

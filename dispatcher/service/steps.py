@@ -13,9 +13,13 @@ _ENDS_BY_ITSELF = (JobState.RUNNING, JobState.PAUSED, JobState.STOPPED)
 
 
 def finish_if_complete(connection: Connection, job_id: str, *, now: float) -> bool:
-    """Close a job whose every image is made or has failed. Returns whether it was closed."""
+    """Close a job whose every image is made or has failed, and judged where it has quality rules.
+
+    Returns:
+        Whether it was closed.
+    """
     row = jobs.get(connection, job_id)
-    if row.models is None or row.done + row.failed < row.images:
+    if not row.is_complete or (row.has_rules and not row.judged):
         return False
     return jobs.enter(connection, job_id, JobState.DONE, before=_ENDS_BY_ITSELF, finished_at=now)
 

@@ -17,7 +17,7 @@ from dispatcher.planning.stopping import Trend, new_failures, why_stop, window
 from dispatcher.service.broker import Broker
 from dispatcher.service.retrying import retry
 from dispatcher.service.steps import end_job
-from storage.sql import Database, chunks, endings, events, growth, jobs, workers
+from storage.sql import Database, chunks, endings, events, growth, jobs, quality, workers
 from storage.sql.chunks import ChunkRow
 from storage.sql.jobs import UNWANTED, JobRow
 from storage.sql.tables import job as job_table
@@ -112,7 +112,8 @@ class Wishes:
         if counts.get(ChunkState.ISSUED) or counts.get(ChunkState.READY) or row.state != JobState.CANCELLED:
             return
         gone = endings.forget_some(connection, job_id, limit=_FORGOTTEN)
-        jobs.change(connection, job_id, **{name: job_table.c[name] - count for name, count in gone.items()})
+        less = {name: job_table.c[name] - count for name, count in gone.items()}
+        jobs.change(connection, job_id, **less, rejected=quality.rejected_count(connection, job_id))
         if row.done + row.failed == gone["done"] + gone["failed"] > 0:
             events.add(connection, job_id, "dropped", "no image of it is kept")
 

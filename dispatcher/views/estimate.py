@@ -1,14 +1,17 @@
 """What a job would be, told before anything is queued."""
 
 import json
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 import click
 
 from storage.spec import Job, Place, Spec
+from storage.spec.dimension import total
 from storage.spec.labels import short_values
 
+MAX_SOURCES = 20  # lines of files that values were read from
 MAX_EMPTY = 100_000  # excluded places to look past for an example
 PNG_BYTES_PER_PIXEL = 1.75  # measured on photographs by the encoder's settings; flat pictures take less
 
@@ -23,6 +26,8 @@ def estimate(spec: Spec) -> dict[str, Any]:
         "name": spec.name,
         "images": job.images,
         "excluded": job.positions - job.images,
+        "sample": None if spec.draw is None else {**spec.draw, "places": total(spec.dimensions)},
+        "sources": [dict(source) for source in spec.sources],
         "axes": [{"keys": list(axis.keys), "values": len(axis)} for axis in spec.dimensions],
         "mode": spec.mode,
         "models": {key: dict(model) for key, model in spec.models.items()},
@@ -37,7 +42,11 @@ def estimate(spec: Spec) -> dict[str, Any]:
 def print_estimate(said: dict[str, Any]) -> None:
     """For people."""
     product = " x ".join(f"{axis['values']} {'+'.join(axis['keys'])}" for axis in said["axes"]) or "one image"
-    click.echo(f"{said['name']}: {said['images']} images = {product}")
+    drawn = "" if said["sample"] is None else "a sample of "
+    click.echo(f"{said['name']}: {said['images']} images = {drawn}{product}")
+    if said["sample"] is not None:
+        count, places = said["sample"]["count"], said["sample"]["places"]
+        click.echo(f"  sample  {count} of {places} places, drawn by seed {said['sample']['seed']}")
     if said["excluded"]:
         click.echo(f"  {said['excluded']} places are excluded")
     for key, model in said["models"].items():
@@ -47,10 +56,22 @@ def print_estimate(said: dict[str, Any]) -> None:
         click.echo(f"  {kind:<7} {name}{source}")
     if said["inputs"]["images"]:
         click.echo(f"  inputs  {said['inputs']['images']} pictures, {_bytes(said['inputs']['bytes'])}")
+    for line in source_lines(said["sources"]):
+        click.echo(f"  source  {line}")
     for which in ("first", "last"):
         if said[which] is not None:
             click.echo(f"  {which:<7} {json.dumps(said[which], ensure_ascii=False)}")
     click.echo(f"  bytes   about {_bytes(said['bytes'])}")
+
+
+def source_lines(sources: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The files that values were read from, a line each, as many as fit on a screen."""
+    lines = [
+        f"{source['key']}: {source['name']}, {source['rows']} rows, sha256 {source['sha256'][:16]}"
+        for source in sources[:MAX_SOURCES]
+    ]
+    more = len(sources) - MAX_SOURCES
+    return [*lines, f"and {more} more files; --json has all of them"] if more > 0 else lines
 
 
 def _first(job: Job) -> Place | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from dispatcher.views.naming import file_name
 from storage.blobs import BlobStore
 from storage.errors import DiskFull, UserError
+from storage.spec.number import show_number
 from storage.sql import Database, images
 from storage.sql.images import ImageRow
 
@@ -70,10 +71,8 @@ class Gallery:
     def _write(self, row: ImageRow) -> bytes:
         name = file_name(self._pattern, row)
         if self._written.setdefault(name, row.number) != row.number:
-            other = self._written[name]
-            raise FolderRefused(
-                name, f"images {other} and {row.number} would share this name; add {{number}} to --name"
-            )
+            other, number = show_number(self._written[name]), show_number(row.number)
+            raise FolderRefused(name, f"images {other} and {number} would share this name; add {{number}} to --name")
         assert row.key is not None
         data = self._store.get(row.key)
         write_file(self.folder / name, data)

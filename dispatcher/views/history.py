@@ -45,7 +45,8 @@ def read_history(database: Database, job_id: str, *, limit: int) -> list[Entry]:
 
 def _of_attempt(row: AttemptRow) -> Iterator[Entry]:
     names: dict[str, Any] = {"worker": row.node, "chunk": row.chunk, "attempt": row.attempt}
-    yield Entry(at=row.issued_at, what="issued", detail="", **names)
+    if row.attempt > 0:  # 0: the rest of a chunk that was lost
+        yield Entry(at=row.issued_at, what="issued", detail="", **names)
     if row.ended_at is not None:
         what, _, detail = (row.outcome or "ended").partition(": ")
         yield Entry(at=row.ended_at, what=what, detail=detail, **names)

@@ -1,13 +1,17 @@
-"""Readable file names from a pattern such as {number:06}_{scheduler}_{seed}.png. Pure."""
+"""Readable file names from a pattern such as {number:06}_{scheduler}_{seed}. Pure."""
 
 import re
 import string
+from pathlib import Path
 
 from storage.errors import InvalidSpec, nearest
+from storage.pictures import SUFFIXES
 from storage.spec.fields import FIELDS
+from storage.spec.number import place_of, take_of
 from storage.sql.images import ImageRow
 
-DEFAULT_PATTERN = "{number:06}_{scheduler}_{seed}.png"
+DEFAULT_PATTERN = "{number:06}_{scheduler}_{seed}"
+_SAME = {"jpeg": "jpg"}
 MAX_PART_BYTES = 80  # of UTF-8; file systems take 255 for a whole name
 _COLUMNS = ("number", "prompt", "negative_prompt", "seed", "scheduler", "steps", "guidance_scale", "width", "height",
             "model", "worker", "sha256")  # fmt: skip
@@ -17,14 +21,15 @@ def file_name(pattern: str, row: ImageRow) -> str:
     """Fill in a pattern for one image; its fields are recipe keys, labels, number, worker and sha256.
 
     A recipe key of which the job says nothing is "none". Slashes in the pattern make folders; whatever a value holds
-    becomes one harmless part of a name.
+    becomes one harmless part of a name. The suffix is the picture's own, whether the pattern has one of pictures, none,
+    or one of another format.
 
     Raises:
         InvalidSpec: An unknown field, or a format that does not fit it.
     """
     values: dict[str, object] = dict.fromkeys(FIELDS)
     values |= {**row.options, **{name: getattr(row, name) for name in _COLUMNS}, **row.labels}
-    safe = {name: _safe(value) for name, value in values.items()}
+    safe = {name: _safe(value) for name, value in values.items()} | {"number": _Number(row.number)}
     try:
         name = string.Formatter().vformat(pattern, (), _Known(safe))
     except (ValueError, AttributeError, IndexError, TypeError, MemoryError, OverflowError) as error:
@@ -34,7 +39,23 @@ def file_name(pattern: str, row: ImageRow) -> str:
     parts = [part for part in name.split("/") if part not in ("", ".", "..")]
     if not parts:
         raise InvalidSpec("--name", pattern, "must give a name")
-    return "/".join(parts)
+    return _with_suffix("/".join(parts), row.key)
+
+
+def _with_suffix(name: str, key: str | None) -> str:
+    kind = Path(key or "").suffix
+    stem, dot, said = name.rpartition(".")
+    if not kind or (dot and _SAME.get(said.lower(), said.lower()) == kind.removeprefix(".")):
+        return name
+    return (stem if dot and stem and f".{said.lower()}" in SUFFIXES else name) + kind
+
+
+class _Number(int):
+    """A take has the number of its image, and its own behind it: 000012-2."""
+
+    def __format__(self, spec: str) -> str:
+        take = take_of(self)
+        return format(place_of(self), spec) + (f"-{take}" if take else "")
 
 
 class _Known(dict[str, object]):

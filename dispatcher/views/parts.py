@@ -1,7 +1,7 @@
 """The parts of a job that was extended, for people and scripts."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -26,13 +26,24 @@ def describe_parts(job: Job) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def part_lines(job: Job) -> list[str]:
+    """A line for each part of a job."""
+    return [_line(said) for said in describe_parts(job)]
+
+
 def print_new_parts(job: Job, *, before: int) -> None:
     """Print what the parts after the first `before` ones hold, with their first and last image."""
     for said, product in list(zip(describe_parts(job), job.products, strict=True))[before:]:
-        count, keys = said["adds"]["values"], "+".join(said["adds"]["keys"])
-        more = f"{count} more {'value' if count == 1 else 'values'} of {keys}"
-        click.echo(f"  part {said['part']}  {said['images']} images, numbers {said['first']} to {said['last']}: {more}")
+        click.echo(f"  {_line(said)}")
         _print_ends(job, product)
+
+
+def _line(said: Mapping[str, Any]) -> str:
+    line = f"part {said['part']}  {said['images']} images, numbers {said['first']} to {said['last']}"
+    if said["adds"] is None:
+        return line
+    count, keys = said["adds"]["values"], "+".join(said["adds"]["keys"])
+    return f"{line}: {count} more {'value' if count == 1 else 'values'} of {keys}"
 
 
 def _print_ends(job: Job, product: Product) -> None:

@@ -49,7 +49,9 @@ class Progress:
             return "waits for a worker to start"
         if self.row.state == JobState.QUEUED:
             return "waits for a worker to read its models"
-        return "reading its models" if self.row.state == JobState.RESOLVING else ""
+        if self.row.state == JobState.RESOLVING:
+            return "reading its models"
+        return "judging its images" if self.row.is_complete and self.row.has_rules else ""
 
 
 class Rate:

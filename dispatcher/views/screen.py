@@ -115,6 +115,8 @@ def _headline(progress: Progress, rate: Rate, *, elapsed: float | None) -> Text:
     text = Text.assemble((row.name, "bold"), f"  {progress.ended}/{row.images} images")
     if row.failed:
         text.append(f", {row.failed} failed", style="red")
+    if row.rejected:
+        text.append(f", {row.rejected} rejected", style="yellow")
     if speed is not None and not progress.is_over:
         text.append(f"  {speed:.1f} img/s  ETA {duration((row.images - progress.ended) / speed)}")
     if progress.is_over:

@@ -70,6 +70,7 @@ class Answer:
         return {
             "id": row.id, "name": row.name, "user": row.user, "state": str(row.state), "priority": str(row.priority),
             "counts_as": self.counts_as, "images": row.images, "done": row.done, "failed": row.failed,
+            "rejected": row.rejected,
             "reason": None if self.reason is None else str(self.reason), "says": self.says,
             "under_way": [one.to_json() for one in self.under_way],
             "workers": [one.to_json() for one in self.rows], "helps": list(self.helps),

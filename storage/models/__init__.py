@@ -7,4 +7,7 @@
 Nothing here loads a weight, so nothing here needs torch; headers of safetensors files are plain JSON.
 """
 
-KINDS = ("checkpoint", "vae", "controlnet", "lora", "embedding", "ip_adapter", "safety_checker")
+KINDS = (
+    "checkpoint", "vae", "controlnet", "lora", "embedding", "ip_adapter", "safety_checker",
+    "clip", "aesthetic", "safety",  # they score pictures
+)  # fmt: skip

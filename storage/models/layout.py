@@ -13,6 +13,7 @@ from typing import Final
 from storage.errors import ModelMissing, ModelUnusable, UnreadableFile
 from storage.models.anatomy.pipelines import INDEX, native_size, part_files, pipeline_class, pipeline_files
 from storage.models.anatomy.recognition import Recognised, recognise
+from storage.models.anatomy.scorers import AESTHETIC, HEAD, scorer_of
 from storage.models.anatomy.trees import LocalPlace, Tree, local_tree
 from storage.models.digests import SUFFIXES
 from storage.models.sources import parse_hub
@@ -104,7 +105,7 @@ def outline(
     if entry and entry in tree.names:
         found = _file(tree, entry, encoder)
     else:
-        found = _folder(tree.under(entry) if entry else tree, variant=variant, encoder=encoder)
+        found = _folder(tree.under(entry) if entry else tree, kind, variant=variant, encoder=encoder)
     if kind is not None and kind != found.kind:
         raise ModelUnusable(tree.source, f"is a {found.kind} ({found.family}), no {kind}")
     return found
@@ -159,7 +160,7 @@ def _parameterization(tree: Tree, note: str) -> str:
     return "v_prediction" if value == "v" else "epsilon"
 
 
-def _folder(tree: Tree, *, variant: str | None, encoder: str | None) -> Outline:
+def _folder(tree: Tree, kind: str | None, *, variant: str | None, encoder: str | None) -> Outline:
     if FAKE in tree.names:
         return _fake(tree)
     if INDEX in tree.names:
@@ -168,10 +169,11 @@ def _folder(tree: Tree, *, variant: str | None, encoder: str | None) -> Outline:
         names = {name: tree.names[name] for name in found.names}
         return Outline(kind="checkpoint", family=family, width=width, height=height, names=names, variant=found.variant)
     config = tree.json("config.json")
-    part = _part(config)
+    part = _part(config) or scorer_of(tree, config, wanted=kind)
     if part is not None:
         found = part_files(tree, label="it", variant=variant)
-        names = {name: tree.names[name] for name in found.names}
+        head = [HEAD] if part[0] == AESTHETIC and HEAD in tree.names else []
+        names = {name: tree.names[name] for name in [*found.names, *head]}
         return Outline(kind=part[0], family=part[1], names=names, variant=found.variant)
     files = tree.top(".safetensors")
     if len(files) == 1 and not config:

@@ -4,13 +4,14 @@ A dimension binds one or more recipe keys (and labels) at each of its places. Al
 into the frozen spec as tagged JSON. A factor of several of them in a row is made from a spec and never stands in one.
 """
 
-import string
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from math import prod
 from typing import Any, Protocol
+
+from storage.spec.template import render
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,12 @@ class Binding:
 
     values: Mapping[str, Any]  # recipe keys
     labels: Mapping[str, str]  # kept with the image, not part of the recipe
+    template: str | None = None  # that the prompt was made of, as it was written
+
+
+def find_template(bindings: Iterable[Binding]) -> str | None:
+    """The template of the prompt, if one of these has it."""
+    return next((binding.template for binding in bindings if binding.template is not None), None)
 
 
 class Factor(Protocol):
@@ -115,7 +122,7 @@ class Derived:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A text with {names}; the last name turns fastest. Names become labels."""
+    """A text with names, see `storage.spec.template`; the last name turns fastest. Names become labels."""
 
     key: str
     template: str
@@ -135,7 +142,8 @@ class Template:
             place, digit = divmod(place, len(values))
             chosen[name] = values[digit]
         labels = {name: chosen[name] for name in self.names}
-        return Binding({self.key: self.template.format_map(labels)}, labels)
+        template = self.template if self.key == "prompt" else None
+        return Binding({self.key: render(self.template, labels)}, labels, template)
 
     def to_json(self) -> dict[str, Any]:
         lists = [[name, list(values)] for name, values in zip(self.names, self.values, strict=True)]
@@ -158,7 +166,8 @@ class Zipped:
     def at(self, place: int) -> Binding:
         bindings = [part.at(place) for part in self.parts]
         values = {key: value for binding in bindings for key, value in binding.values.items()}
-        return Binding(values, {name: text for binding in bindings for name, text in binding.labels.items()})
+        labels = {name: text for binding in bindings for name, text in binding.labels.items()}
+        return Binding(values, labels, find_template(bindings))
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": "zip", "parts": [part.to_json() for part in self.parts]}
@@ -171,6 +180,7 @@ class Table:
     keys_: tuple[str, ...]
     labels: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]  # keys first, then labels
+    template: str | None = None  # that the prompts were made of: rows of a zip that has one
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -183,11 +193,12 @@ class Table:
         row = self.rows[place]
         width = len(self.keys_)
         values = dict(zip(self.keys_, row[:width], strict=True))
-        return Binding(values, dict(zip(self.labels, row[width:], strict=True)))
+        return Binding(values, dict(zip(self.labels, row[width:], strict=True)), self.template)
 
     def to_json(self) -> dict[str, Any]:
         rows = [list(row) for row in self.rows]
-        return {"kind": "table", "keys": list(self.keys_), "labels": list(self.labels), "rows": rows}
+        made_of = {} if self.template is None else {"template": self.template}
+        return {"kind": "table", "keys": list(self.keys_), "labels": list(self.labels), "rows": rows, **made_of}
 
 
 class Chain:
@@ -222,18 +233,6 @@ def leaves(factors: Sequence[Factor]) -> Iterator[Factor]:
                 yield factor
 
 
-def template_names(template: str) -> list[str]:
-    """The {names} of a template, in order. Raises ValueError for a template that Python cannot read."""
-    names = []
-    for _, name, spec, conversion in string.Formatter().parse(template):
-        if name is None:
-            continue
-        if not name.isidentifier() or spec or conversion:
-            raise ValueError(f"{{{name}}} must be a plain name; write {{{{ and }}}} for braces that should stay")
-        names.append(name)
-    return list(dict.fromkeys(names))
-
-
 def from_json(entry: Mapping[str, Any]) -> Dimension:
     """Rebuild a dimension from its entry in a frozen spec."""
     match entry["kind"]:
@@ -250,7 +249,7 @@ def from_json(entry: Mapping[str, Any]) -> Dimension:
             return Zipped(tuple(from_json(part) for part in entry["parts"]))
         case "table":
             rows = tuple(tuple(row) for row in entry["rows"])
-            return Table(tuple(entry["keys"]), tuple(entry["labels"]), rows)
+            return Table(tuple(entry["keys"]), tuple(entry["labels"]), rows, entry.get("template"))
     raise ValueError(f"unknown kind of dimension {entry['kind']!r}")
 
 

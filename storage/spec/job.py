@@ -93,7 +93,9 @@ class Job:
         for factors in walk(spec.dimensions, spec.parts):
             first = products[-1].first + len(products[-1]) if products else 0
             products.append(
-                Product(factors, fixed=spec.fixed, exclude=spec.exclude, sample=spec.sample, first=first)
+                Product(
+                    factors, fixed=spec.fixed, exclude=spec.exclude, sample=spec.sample, draw=spec.draw, first=first
+                )
             )  # fmt: skip
         self.products = tuple(products)  # the one that the job began with, then one a part
         self._firsts = [product.first for product in products]

@@ -14,7 +14,7 @@ def probes(job: Job) -> Iterator[Place]:
     What fails for a single value is found so before anything is rendered; what fails for a combination is not.
     """
     for product in job.products:
-        yield from _probes_of(product)
+        yield from _probes_drawn(product) if product.is_drawn else _probes_of(product)
 
 
 def _probes_of(product: Product) -> Iterator[Place]:
@@ -29,3 +29,15 @@ def _probes_of(product: Product) -> Iterator[Place]:
             found = product.place(index * stride)
             if found is not None:
                 yield found
+
+
+def _probes_drawn(product: Product) -> Iterator[Place]:
+    """Of a sample, the images that bring a value which none before them had."""
+    seen: set[tuple[int, int]] = set()
+    for index in range(min(len(product), MAX_PROBES)):
+        digits = zip(product.factors, product.digits(index), strict=True)
+        values = {(axis, digit) for axis, (factor, digit) in enumerate(digits) if factor.keys != ("seed",)}
+        found = product.place(index) if not index or values - seen else None
+        if found is not None:
+            seen |= values
+            yield found

@@ -13,7 +13,8 @@ from math import prod
 from typing import Any
 
 from storage.spec.canonical import digest, seed_from
-from storage.spec.dimension import Derived, Factor, leaves, total
+from storage.spec.dimension import Derived, Factor, find_template, leaves, total
+from storage.spec.draw import Draw
 from storage.spec.exclusion import Clause, excluded_count, is_excluded
 from storage.spec.fields import FIELDS, Cost
 
@@ -28,6 +29,7 @@ class Place:
     values: Mapping[str, Any]  # every key of FIELDS
     labels: Mapping[str, str]
     replicate: int | None = None  # which of the derived seeds, where seeds are derived
+    template: str | None = None  # that the prompt was made of, with its {names}
 
 
 class Product:
@@ -35,7 +37,7 @@ class Product:
 
     def __init__(
         self, factors: Sequence[Factor], *, fixed: Mapping[str, Any], exclude: Sequence[Clause],
-        sample: int | None = None, first: int = 0,
+        sample: int | None = None, draw: Mapping[str, int] | None = None, first: int = 0,
     ) -> None:  # fmt: skip
         """Take what a spec says.
 
@@ -44,6 +46,7 @@ class Product:
             fixed: What is the same for every image.
             exclude: Clauses; a place that one of them names in full is empty.
             sample: Render only that many, spread evenly.
+            draw: `count` and `seed` of a random sample: the product then has these places alone, in render order.
             first: Number of the first place.
         """
         self.factors = tuple(factors)
@@ -51,7 +54,9 @@ class Product:
         self._fixed = fixed
         self._exclude = exclude
         self._sample = sample
-        self._places = total(self.factors)
+        self._all = total(self.factors)
+        self._draw = None if draw is None else Draw(draw["count"], draw["seed"], self._all)
+        self._places = self._all if self._draw is None else len(self._draw)
         self._strides = _strides(self.factors)
         self._derived = find_derived(self.factors)
         self._dearest = [min(FIELDS[key].cost for key in factor.keys) for factor in self.factors]
@@ -62,10 +67,7 @@ class Product:
 
     def place(self, index: int) -> Place | None:
         """The place with that index; None where it is left empty."""
-        rest, bindings = index, []
-        for factor, stride in zip(self.factors, self._strides, strict=True):
-            digit, rest = divmod(rest, stride)
-            bindings.append(factor.at(digit))
+        bindings = [factor.at(digit) for factor, digit in zip(self.factors, self.digits(index), strict=True)]
         if is_excluded(bindings, self._exclude):
             return None
         values = {**self._fixed, **{key: value for binding in bindings for key, value in binding.values.items()}}
@@ -73,7 +75,21 @@ class Product:
         replicate = values["seed"] if self._derived is not None else None
         if self._derived is not None:
             values["seed"] = _derived_seed(self._derived, values)
-        return Place(number=self.first + index, values=values, labels=labels, replicate=replicate)
+        template = find_template(bindings)
+        return Place(number=self.first + index, values=values, labels=labels, replicate=replicate, template=template)
+
+    def digits(self, index: int) -> list[int]:
+        """Which place of each factor the place with that index is made of."""
+        rest, digits = index if self._draw is None else self._rendered_at(self._draw[index]), []
+        for stride in self._strides:
+            digit, rest = divmod(rest, stride)
+            digits.append(digit)
+        return digits
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether it has a sample of the places alone."""
+        return self._draw is not None
 
     @property
     def positions(self) -> int:
@@ -83,8 +99,10 @@ class Product:
     @cached_property
     def images(self) -> int:
         """How many images will be rendered: positions less empty places."""
-        if self._sample is not None and self._exclude:
-            return sum(self.place(self.index_at(position)) is not None for position in range(self.positions))
+        if self._exclude and (self._sample is not None or self._draw is not None):
+            return sum(self._is_filled(self.index_at(position)) for position in range(self.positions))
+        if self._draw is not None:
+            return self.positions
         return self.positions - excluded_count(self.factors, self._exclude)
 
     @property
@@ -96,12 +114,20 @@ class Product:
         inner = [axis for axis in self._render_order if self._dearest[axis] == Cost.IMAGE]
         alike = prod(len(self.factors[axis]) for axis in inner)
         outer = self._render_order[: len(self._render_order) - len(inner)]
-        return alike * (_usual_run(self.factors[outer[-1]]) if outer else 1)
+        return max(1, alike * (_usual_run(self.factors[outer[-1]]) if outer else 1) * self._places // self._all)
 
     def index_at(self, position: int) -> int:
         """The index of the place that comes at `position` in render order."""
-        rest = position if self._sample is None else position * self._places // self.positions
-        index = 0
+        place = position if self._sample is None else position * self._places // self.positions
+        return place if self._draw is not None else self._rendered_at(place)
+
+    def _is_filled(self, index: int) -> bool:
+        bindings = [factor.at(digit) for factor, digit in zip(self.factors, self.digits(index), strict=True)]
+        return not is_excluded(bindings, self._exclude)
+
+    def _rendered_at(self, place: int) -> int:
+        """The index, among all places, of the one that comes there in render order."""
+        rest, index = place, 0
         for axis in reversed(self._render_order):
             rest, digit = divmod(rest, len(self.factors[axis]))
             index += digit * self._strides[axis]

@@ -169,6 +169,25 @@ def lost_nodes(connection: Connection, rows: Sequence[ChunkRow]) -> dict[tuple[s
     return lost
 
 
+def note_rest(connection: Connection, row: ChunkRow, *, lost: ChunkRow, node: str, now: float) -> None:
+    """Note that a new chunk is the rest of a lost one, as its attempt 0: its images were with a worker before."""
+    mine = (attempt.c.job == lost.job, attempt.c.chunk == lost.number, attempt.c.attempt == lost.attempt)
+    issued_at = connection.execute(select(attempt.c.issued_at).where(*mine)).scalar()
+    told = {"node": node, "boot": lost.boot or "", "outcome": f"rest: of chunk {lost.number}, which was lost"}
+    times = {"issued_at": now if issued_at is None else issued_at, "ended_at": now}
+    connection.execute(insert(attempt).values(job=row.job, chunk=row.number, attempt=0, **told, **times))
+
+
+def rests(connection: Connection) -> set[tuple[str, int]]:
+    """The ready chunks that are the rest of a lost one."""
+    query = (
+        select(attempt.c.job, attempt.c.chunk)
+        .join(chunk, (chunk.c.job == attempt.c.job) & (chunk.c.number == attempt.c.chunk))
+        .where(chunk.c.state == ChunkState.READY, attempt.c.attempt == 0)
+    )
+    return {(job_id, number) for job_id, number in connection.execute(query)}
+
+
 def attempts(connection: Connection, job_id: str, *, limit: int) -> list[AttemptRow]:
     """The newest attempts of a job, by when they were issued, the oldest of them first."""
     newest = (attempt.c.issued_at.desc(), attempt.c.chunk.desc(), attempt.c.attempt.desc())

@@ -20,7 +20,7 @@ def grow(connection: Connection, row: JobRow, *, spec_hash: str, positions: int,
         row: The job as read before the longer spec was made.
         spec_hash: Of the longer spec, which is in the store.
         positions: Of the longer spec.
-        images: Likewise.
+        images: How many more than the job had; its takes stay.
 
     Returns:
         Whether it grew. What a dispatcher does at the same time stays: only the spec and its two counts change.
@@ -31,10 +31,10 @@ def grow(connection: Connection, row: JobRow, *, spec_hash: str, positions: int,
     changed = connection.execute(
         update(job)
         .where(*same, *wanted)
-        .values(spec_hash=spec_hash, specs=specs, positions=positions, images=images)
+        .values(spec_hash=spec_hash, specs=specs, positions=positions, images=job.c.images + images, judged=False)
     )  # fmt: skip
     if changed.rowcount == 1:
-        events.add(connection, row.id, "extended", f"from {row.images} to {images} images")
+        events.add(connection, row.id, "extended", f"from {row.images} to {row.images + images} images")
     return changed.rowcount == 1
 
 

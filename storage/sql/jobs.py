@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, and_, insert, not_, or_, select, update
+from sqlalchemy import Connection, RowMapping, Text, and_, cast, insert, not_, or_, select, update
 
 from storage.errors import UnknownName, nearest
 from storage.spec import ModelFacts
@@ -31,6 +31,7 @@ class NewJob:
     created_at: float
     priority: Priority = Priority.NORMAL
     reuse: Reuse = Reuse.OFF
+    has_rules: bool = False  # its spec says what is rejected
     deadline: float | None = None  # Unix seconds
     max_device_seconds: float | None = None
 
@@ -54,8 +55,10 @@ class JobRow:
     done: int
     failed: int
     linked: int
-    rejected: int
-    judged: bool
+    rejected: int = 0
+    has_rules: bool = False
+    judged: bool = False
+    short: int = 0
     forgiven: int
     priority: Priority
     reuse: Reuse
@@ -75,6 +78,11 @@ class JobRow:
     def is_open(self) -> bool:
         """Whether anything may still happen to it."""
         return self.state in OPEN_JOBS
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether each of its images is made or has failed."""
+        return self.models is not None and self.done + self.failed >= self.images
 
     @property
     def is_moving(self) -> bool:
@@ -157,17 +165,33 @@ def to_attend(connection: Connection) -> list[str]:
 
 
 def same_spec(connection: Connection, spec_hash: str, *, user: str) -> JobRow | None:
-    """The job of this user with that spec that is open, else done; the newest of them."""
+    """The job of this user with that spec, else one that was extended since; an open one before one that is done.
+
+    Several of a kind: the newest.
+    """
     states = [*OPEN_JOBS, JobState.DONE]
-    mine = (job.c.spec_hash == spec_hash, job.c.user == user)
+    had = or_(job.c.spec_hash == spec_hash, cast(job.c.specs, Text).contains(spec_hash, autoescape=True))
     query = (
         select(job)
-        .where(*mine, job.c.state.in_(states), not_(job.c.wish.in_(UNWANTED)))
-        .order_by(job.c.state == JobState.DONE, job.c.created_at.desc())
+        .where(had, job.c.user == user, job.c.state.in_(states), not_(job.c.wish.in_(UNWANTED)))
+        .order_by(job.c.spec_hash != spec_hash, job.c.state == JobState.DONE, job.c.created_at.desc())
         .limit(1)
     )
     row = connection.execute(query).mappings().one_or_none()
     return None if row is None else _row(row)
+
+
+def extended(connection: Connection, name: str, *, user: str, limit: int = 20) -> list[JobRow]:
+    """The jobs of this user and name that were extended and may be asked for again, the newest first."""
+    states = [*OPEN_JOBS, JobState.DONE]
+    mine = (job.c.name == name, job.c.user == user, cast(job.c.specs, Text) != "[]")
+    query = (
+        select(job)
+        .where(*mine, job.c.state.in_(states), not_(job.c.wish.in_(UNWANTED)))
+        .order_by(job.c.created_at.desc(), job.c.id)
+        .limit(limit)
+    )
+    return [_row(row) for row in connection.execute(query).mappings()]
 
 
 def enter(

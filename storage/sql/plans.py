@@ -1,6 +1,6 @@
 """Queries about plans: what was made by the one that is frozen for a size, and how it changes while nothing was."""
 
-from sqlalchemy import Connection, exists, select, update
+from sqlalchemy import Connection, delete, exists, select, update
 
 from storage.spec.plan import Plan
 from storage.sql.chunks import ChunkRow
@@ -29,6 +29,23 @@ def refreeze(connection: Connection, job_id: str, size: tuple[int, int], chosen:
         .values(plan=number)
     )
     return number
+
+
+def release(connection: Connection, row: ChunkRow) -> None:
+    """Forget the frozen plan of a chunk that came to nothing, unless something is made by it: another device may suit.
+
+    Args:
+        connection: A writing transaction.
+        row: The chunk; it is not issued any more.
+    """
+    used = select(image.c.number).where(image.c.job == row.job, image.c.state == ImageState.DONE)
+    held = select(chunk.c.number).where(chunk.c.job == row.job, chunk.c.state == ChunkState.ISSUED)
+    connection.execute(
+        delete(job_plan).where(
+            job_plan.c.job == row.job, job_plan.c.plan == row.plan_id,
+            ~exists(used.where(image.c.plan == row.plan_id)), ~exists(held.where(chunk.c.plan == row.plan_id)),
+        )
+    )  # fmt: skip
 
 
 def replan(connection: Connection, row: ChunkRow, number: int) -> bool:

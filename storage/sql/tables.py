@@ -20,7 +20,7 @@ from sqlalchemy import (
     false,
 )
 
-SCHEMA_HEAD = "0005"  # the newest migration; a test holds it equal to Alembic's head
+SCHEMA_HEAD = "0006"  # the newest migration; a test holds it equal to Alembic's head
 
 metadata = MetaData(
     naming_convention={
@@ -50,14 +50,16 @@ job = Table(
     Column("wish", Text, nullable=False),
     Column("reason", Text),  # why it failed
     Column("positions", BigInteger, nullable=False),  # in render order, empty places included
-    Column("images", BigInteger, nullable=False),  # positions less the empty ones
+    Column("images", BigInteger, nullable=False),  # positions less the empty ones, and takes
     Column("cursor", BigInteger, nullable=False),  # positions in render order that were cut into chunks
     Column("chunks", Integer, nullable=False),  # how many were cut; the next one's number
     Column("done", BigInteger, nullable=False),
     Column("failed", BigInteger, nullable=False),
     Column("linked", BigInteger, nullable=False, server_default="0"),  # of the done ones: not rendered for this job
     Column("rejected", BigInteger, nullable=False, server_default="0"),  # of the done ones, by the job's quality rules
+    Column("has_rules", Boolean, nullable=False, server_default=false()),  # its spec says what is rejected
     Column("judged", Boolean, nullable=False, server_default=false()),  # its quality rules were applied to all it has
+    Column("short", BigInteger, nullable=False, server_default="0"),  # cells that lack accepted images for good
     Column("forgiven", BigInteger, nullable=False, server_default="0"),  # failed before its user said: go on
     Column("priority", Text, nullable=False, server_default="normal"),  # a wish
     Column("reuse", Text, nullable=False, server_default="off"),
@@ -117,7 +119,7 @@ attempt = Table(
     "attempt", metadata,
     Column("job", Text, primary_key=True),
     Column("chunk", Integer, primary_key=True),
-    Column("attempt", Integer, primary_key=True),
+    Column("attempt", Integer, primary_key=True),  # 0: of the lost chunk that this one is the rest of
     Column("node", Text, nullable=False),
     Column("boot", Text, nullable=False),
     Column("issued_at", Float, nullable=False),

@@ -75,6 +75,8 @@ class NotedImage(BaseModel):
     sha256: str | None = None
     pixel_sha256: str | None = None
     bytes: int | None = None
+    phash: str | None = None
+    scores: dict[str, float] = {}
     flags: list[str] = []
     reason: str | None = None
     detail: str | None = None

@@ -93,7 +93,7 @@ def _clone(farm: Farm, drawn: Drawn) -> Undo:
     worker = drawn.one_of(farm, "w")
     _require(farm.runs(worker))
     clone = farm.start(*farm.way(worker), name=f"clone{drawn.number}")
-    return lambda: clone.poll() is None and clone.terminate()
+    return lambda: clone.terminate() if clone.poll() is None else None
 
 
 def _jump_clock(farm: Farm, drawn: Drawn) -> Undo:

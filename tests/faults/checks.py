@@ -17,6 +17,7 @@ from sqlalchemy import select
 from faults.farm import Farm
 from storage.blobs import BlobStore
 from storage.errors import BlobMissing
+from storage.marks.embed import pixel_sha256
 from storage.spec import Job, Numbers, digest
 from storage.spec_store import SpecStore
 from storage.sql.images import ImageRow
@@ -25,7 +26,6 @@ from storage.sql.tables import attempt as attempt_table
 from storage.sql.tables import chunk as chunk_table
 from storage.states import JobState
 from worker.fake import draw
-from worker.runs.storing.picture import pixel_sha256
 
 RUN = re.compile(r"jobs/[^/]+/(?P<chunk>\d+)\.(?P<attempt>\d+)-[^/]+/(?P<file>.+)")
 KNOWN = re.compile(r"jobs/[^/]+/(?:(?:spec(?:-[0-9a-f]+)?|job|dropped)\.json|notes/\d+\.json)")

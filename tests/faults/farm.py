@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -90,7 +90,7 @@ class Farm(Works):
         for name in self.parts:
             if name.startswith("w"):
                 before = self.beat(name)
-                self.wait(lambda name=name, before=before: self.beat(name) not in (None, before), what=f"{name} beats")
+                self.wait(partial(self._beats_anew, name, before), what=f"{name} beats")
 
     def close(self) -> None:
         """Kill whatever is left, and end the taps."""
@@ -168,7 +168,7 @@ class Farm(Works):
         """Submit a job and wait until these workers are in the midst of it; return its id."""
         found = self.submit(name, **{"images": 60, "steps": 4} | job)
         for worker in workers or ("w1",):
-            self.wait(lambda worker=worker: self.renders(worker), what=f"{worker} renders")
+            self.wait(partial(self.renders, worker), what=f"{worker} renders")
         self.wait(lambda: self.done(name) >= 4, what="the first images")
         return found
 
@@ -181,6 +181,9 @@ class Farm(Works):
             return Heartbeat.model_validate_json(raw) if isinstance(raw, bytes) else None
         except (redis.RedisError, ValueError):
             return None
+
+    def _beats_anew(self, worker: str, before: Heartbeat | None) -> bool:
+        return self.beat(worker) not in (None, before)
 
     def renders(self, worker: str) -> bool:
         """Whether a worker says that it is in the midst of a chunk."""

@@ -1,20 +1,20 @@
 """Three things that are measured on a farm beside the storm: feed after a flush, memory of the broker, poison."""
 
+import json
+import re
 import time
 from contextlib import suppress
 
 import redis
-from sqlalchemy import func, select
 
 from faults.checks import numbers_of
 from faults.farm import Farm
 from storage.sql import chunks
-from storage.sql.tables import attempt as attempt_table
-from storage.sql.tables import chunk as chunk_table
 from storage.states import ChunkState
 from storage.wire import keys
 
 POLL_S = 0.05
+DEATH = re.compile(r"child died .*images='?(?P<images>\[\[.*\]\])")
 
 
 def is_fed(farm: Farm) -> bool:
@@ -58,14 +58,10 @@ def most_memory(farm: Farm, *, seconds: float) -> int:
 
 
 def own_faults(farm: Farm, job: str, number: int) -> int:
-    """How many processes died or hung with chunks that held an image: what it cost before it was given up."""
-    ended = attempt_table.c.outcome
-    count = select(func.count()).where(
-        attempt_table.c.job == chunk_table.c.job, attempt_table.c.chunk == chunk_table.c.number,
-        ended.contains("process died") | ended.contains("hung"),
-    )  # fmt: skip
-    with farm.database.read() as connection:
-        rows = connection.execute(
-            select(chunk_table.c.ranges, count.scalar_subquery()).where(chunk_table.c.job == job)
-        ).all()
-    return sum(times for ranges, times in rows if number in numbers_of(ranges))
+    """How many processes died or hung with an image in their pipeline, as their supervisors saw it."""
+    found = 0
+    for worker in [name for name in farm.parts if name.startswith("w")]:
+        lines = farm.log(worker).read_text(errors="replace").splitlines()
+        deaths = [DEATH.search(line) for line in lines if f"job={job} " in line]
+        found += sum(number in numbers_of(json.loads(death["images"])) for death in deaths if death is not None)
+    return found

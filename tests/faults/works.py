@@ -18,7 +18,8 @@ class Works(Desk):
     """Parts by name: d1, d2 (dispatchers), w1, w2, ... (workers)."""
 
     def __init__(self, folder: Path, **variables: str) -> None:
-        super().__init__(folder, **variables)
+        super().__init__(folder)
+        self.env |= variables
         self.parts: dict[str, subprocess.Popen[str]] = {}
         self._ways: dict[str, tuple[list[str], dict[str, str]]] = {}
 

@@ -9,10 +9,13 @@ import threading
 import time
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from storage.wire.messages import AttemptName, Ended, Holding, Ranges
 from worker.child.life import LifeFile
 from worker.child.limits import StepClock
+
+_SHOWN: Final = 300  # letters of what cannot be read
 
 
 class Level:
@@ -29,6 +32,7 @@ class Level:
         self.holding: Holding | None = None
         self.resident: tuple[str, ...] = ()
         self.task_id: str | None = None  # Celery's, for progress events
+        self.lacks: str | None = None  # for people: what the run waits to read
         # Written by whoever keeps the spool, and by whoever meets the trouble.
         self.spooled: tuple[AttemptName, ...] = ()
         self.trouble: str | None = None  # for people: what keeps this worker from working
@@ -64,6 +68,10 @@ class Level:
         with self._lock:
             if self.holding is not None:
                 self.holding = self.holding.model_copy(update={"images": self.holding.images + 1})
+
+    def set_lacks(self, said: str | None) -> None:
+        """Say what cannot be read now; None: nothing any more."""
+        self.lacks = None if said is None else " ".join(said.split())[:_SHOWN]
 
     @contextmanager
     def loading(self) -> Iterator[None]:

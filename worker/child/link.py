@@ -154,7 +154,7 @@ class Link(threading.Thread):
         beat = Heartbeat.model_validate(
             {name: getattr(me, name) for name in me.__dataclass_fields__}
             | {"beat": self._beat, "holding": level.holding, "resident": list(level.resident), "epoch": self._epoch}
-            | {"spooled": list(level.spooled), "ended": level.ended, "trouble": level.trouble}
+            | {"spooled": list(level.spooled), "ended": level.ended, "trouble": level.trouble or level.lacks}
         )
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.set(keys.worker_key(me.node), beat.model_dump_json(), ex=HEARTBEAT_TTL_S, get=True)

@@ -32,6 +32,7 @@ from worker.runs.run import Run
 from worker.runs.storing.spool import Disk, Spool
 from worker.runs.storing.uploads import Uploads
 from worker.runs.tools import Tools
+from worker.scoring import Scorers
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +81,10 @@ def start_child(app: Celery) -> Child:
     uploads = Uploads(settings.upload_threads)
     inputs = Inputs(store, max_pixels=settings.input_pixels)
     tools = Tools(
-        renderer=renderer, store=store, specs=SpecStore(store), uploads=uploads, inputs=inputs, spool=spool,
+        renderer=renderer, scorers=Scorers(settings, store), store=store, specs=SpecStore(store), uploads=uploads,
+        inputs=inputs, spool=spool,
         level=level, node=node, boot=boot, time_scale=settings.time_scale,
+        watermarks=settings.watermark_names,
     )  # fmt: skip
     return Child(tools, link)
 

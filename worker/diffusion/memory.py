@@ -9,7 +9,7 @@ from typing import Any, Final
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from storage.errors import OptionRefused
+from storage.errors import OptionRefused, RefusedHere
 from storage.spec.plan import Plan
 from worker.renderer import Device
 
@@ -51,7 +51,7 @@ def prepare(pipe: Any, plan: Plan, device: torch.device) -> None:
     """
     if plan.offload != "none":
         if device.type == "cpu":
-            raise OptionRefused("plan.offload", plan.offload, "moves weights off a card, and this worker has none")
+            raise RefusedHere("plan.offload", plan.offload, "moves weights off a card, and this worker has none")
         offload = pipe.enable_model_cpu_offload if plan.offload == "model" else pipe.enable_sequential_cpu_offload
         offload(device=device)
     if plan.compile:

@@ -22,6 +22,7 @@ T = TypeVar("T")
 FIRST_S: Final = 0.2
 LONGEST_S: Final = 15.0
 LAST_TRY_S: Final = 3.0  # that a try may go on after the end: a store that is there takes an image in less
+SLOW_S: Final = 10.0  # without an answer, after which it is said that the store is silent
 SLICE_S: Final = 0.25  # how late an order to stop may be heard
 _FLOOR_S: Final = 0.5  # of a last try, however the times are scaled
 
@@ -34,12 +35,17 @@ class StoreSilent(TransientError):
     text = "{0}: the object store is silent"
 
 
+def _nobody(_: str | None) -> None:
+    """Nobody wants to know."""
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How long to go on: until `ends` says so. An action gets one try even then."""
 
     ends: Callable[[], bool]
     scale: float = 1.0  # FARM_TIME_SCALE
+    tell: Callable[[str | None], None] = _nobody  # hears, for people, what is waited for; None: nothing any more
 
     def insist(self, action: Callable[[], T], *, what: str, limit_s: float | None = None) -> T:
         """Ask the store, on a thread beside, and again while `action` raises TransientError or DiskFull.
@@ -72,6 +78,12 @@ class Patience:
     def _repeat(
         self, action: Callable[[], T], *, what: str, until: float | None, waits_for: _Kinds = (TransientError, DiskFull)
     ) -> T:
+        try:
+            return self._try(action, what=what, until=until, waits_for=waits_for)
+        finally:
+            self.tell(None)
+
+    def _try(self, action: Callable[[], T], *, what: str, until: float | None, waits_for: _Kinds) -> T:
         pause = FIRST_S
         while True:
             try:
@@ -80,6 +92,7 @@ class Patience:
                 if self._over(until):
                     raise
                 log.warning("trying again", extra={"what": what, "reason": error, "pause_s": round(pause, 1)})
+                self.tell(f"waits for {what}: {error}")
             self.rest(pause * random.uniform(0.5, 1.5))  # noqa: S311  # jitter is no secret
             pause = min(2 * pause, LONGEST_S)
 
@@ -87,12 +100,15 @@ class Patience:
         answer: Future[T] = Future()
         threading.Thread(target=_carry_out, args=(action, answer), name="store", daemon=True).start()
         end: float | None = None
+        slow = time.monotonic() + SLOW_S * self.scale
         while True:
             try:
                 return answer.result(timeout=SLICE_S)
             except TimeoutError:
                 if answer.done():  # it is the action's own
                     raise
+            if time.monotonic() >= slow:
+                self.tell(f"waits for {what}: the object store is silent")
             if self._over(until):
                 end = end or time.monotonic() + max(_FLOOR_S, LAST_TRY_S * self.scale)
                 if time.monotonic() >= end:

@@ -7,12 +7,12 @@ what is wrong with this device becomes a `fault`, and nothing has failed for it.
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from storage.blobs.base import is_key
-from storage.errors import DiskFull, ModelMissing, PermanentError, TransientError
+from storage.errors import DiskFull, ModelMissing, PermanentError, RefusedHere, TransientError
 from storage.spec import Job, Numbers
 from storage.spec.plan import Plan
 from storage.wire import keys
@@ -23,6 +23,8 @@ from worker.runs.patience import Patience
 from worker.runs.rendering.asking import check_job
 from worker.runs.rendering.drawing import Drawing, Order, Seconds
 from worker.runs.rendering.faults import Broken, OnlyHere
+from worker.runs.rendering.scoring import load_scorers
+from worker.runs.storing.encoding import Encoder
 from worker.runs.storing.finishing import Finishing
 from worker.runs.storing.spool import Delivery
 from worker.runs.tools import Tools
@@ -54,7 +56,8 @@ class Run:
         self._patience = Patience(lambda: tools.level.must_stop(message.job), tools.time_scale)
         self._delivery = Delivery(tools.spool, run=self.id, prefix=self._prefix, patience=self._patience)
         self._done = Finishing(tools, delivery=self._delivery, patience=self._patience)
-        self._order = Order(message=message, tools=tools, patience=self._patience, seconds=self._seconds)
+        self._reading = replace(self._patience, tell=tools.level.set_lacks)  # what cannot be stored, the spool tells
+        self._order = Order(message=message, tools=tools, patience=self._reading, seconds=self._seconds)
 
     def execute(self) -> str | None:
         """Do the chunk.
@@ -96,7 +99,7 @@ class Run:
             if not self._order.must_stop():
                 raise
             log.info("chunk stopped", extra={**self._names(), "reason": error})
-        except (OnlyHere, ModelMissing, DiskFull) as error:
+        except (OnlyHere, ModelMissing, RefusedHere, DiskFull) as error:
             return Ending(fatal=str(error), fatal_here=True)
         except PermanentError as error:
             return Ending(fatal=str(error))
@@ -107,8 +110,9 @@ class Run:
         job, renderer = self._job(), self._tools.renderer
         try:
             for name, model in job.spec.models.items():
-                resolve = partial(renderer.resolve, model["source"], kind=model["kind"])
+                resolve = partial(self._tools.resolve, model["source"], kind=model["kind"])
                 self._models[name] = self._order.load(resolve, what=name)
+            load_scorers(job.spec, self._models, self._tools, load=self._order.load)
             check_job(job, self._models, renderer, stop=self._order.must_stop, load=self._order.load)
         except (StopRendering, PermanentError, TransientError):
             raise
@@ -145,8 +149,9 @@ class Run:
     def _job(self) -> Job:
         name, spec_hash = self._message.job, self._message.spec_hash
         what = keys.spec_key(name, spec_hash)
-        job = self._patience.insist(lambda: self._tools.specs.load(name, spec_hash=spec_hash), what=what)
+        job = self._reading.insist(lambda: self._tools.specs.load(name, spec_hash=spec_hash), what=what)
         self._done.allow_blank = job.spec.allow_blank
+        self._done.encoder = Encoder(job.spec.output, allowed=self._tools.watermarks)
         return job
 
     def _plan(self) -> Plan:

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 from storage.blobs import BlobStore
 from storage.spec_store import SpecStore
+from storage.wire.messages import ModelEntry
 from worker.child.level import Level
 from worker.renderer import Renderer
 from worker.runs.inputs import Inputs
 from worker.runs.storing.spool import Spool
 from worker.runs.storing.uploads import Uploads
+from worker.scoring import Scorers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,6 +18,7 @@ class Tools:
     """Everything that a run works with."""
 
     renderer: Renderer
+    scorers: Scorers
     store: BlobStore
     specs: SpecStore
     uploads: Uploads
@@ -25,3 +28,9 @@ class Tools:
     node: str
     boot: str
     time_scale: float = 1.0  # of every waiting time
+    watermarks: tuple[str, ...] = ()  # that jobs may use here
+
+    def resolve(self, source: str, *, kind: str) -> ModelEntry:
+        """Find a model, whatever uses it; see `Renderer.resolve`."""
+        knows = self.scorers if self.scorers.knows(kind) else self.renderer
+        return knows.resolve(source, kind=kind)

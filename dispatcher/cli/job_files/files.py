@@ -28,7 +28,8 @@ axes:
     - a lighthouse at dawn, oil on canvas
     - a lighthouse at night, woodcut
   # prompt: {file: prompts.txt}                  one prompt a line
-  # prompt: {template: "a {mood} fox", values: {mood: [happy, sleepy]}}
+  # prompt: {template: "a {mood} {fox|hare}", values: {mood: [happy, sleepy]}}
+  # prompt: {dataset: ./captions, column: caption}   a column of a data set folder; {file: x.parquet, column: ...}
   seed: {start: 0, count: 4}
   # seed: {derive: 4, over: [prompt]}            the same four seeds for a prompt, whatever else is added
   scheduler: [ddim, {name: dpmpp_2m, use_karras_sigmas: true}]   # 'farm schedulers' lists them
@@ -37,6 +38,7 @@ axes:
 # zip: [{width: [512, 768], height: [768, 512]}]          axes that go together
 # exclude: [{scheduler: ddim, seed: 0}]                   places left empty
 # rows: {file: captions.csv, bind: {prompt: caption}, labels: [source]}
+# sample: {count: 500, seed: 0}                           a random sample of all that, however large
 
 # Same for every image
 negative_prompt: blurry
@@ -61,7 +63,7 @@ height: 512
 # docs/job-file.md has all keys: weighting, cfg_cutoff, dynamic_guidance, sigmas, clip_skip, and more
 # previews: {every: 5}                  a strip of the steps, dropped when the image is stored unless keep: true
 # plan: {dtype: float16, batch: 4}      the farm chooses what is not pinned
-output: {format: png}
+output: {format: png}                   # jpeg or webp with quality: 1..100; what files tell: metadata, prompts
 """
 
 

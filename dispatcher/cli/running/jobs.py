@@ -20,6 +20,7 @@ from dispatcher.cli.common import (
     set_option,
 )
 from dispatcher.cli.running.wishes import terms_options
+from dispatcher.farm import Farm
 from storage.states import JobState
 
 
@@ -57,7 +58,8 @@ def submit(file: Path, changes: tuple[str, ...], new: bool, as_json: bool, **ter
         echo_json({**_summary(done.row), "new": done.is_new})
         return
     verb = "queued" if done.is_new else f"is {done.row.state} already"
-    click.echo(f"job {done.row.name} ({done.row.id}) {verb}: {done.row.images} images")
+    longer = ", extended since" if done.is_longer else ""
+    click.echo(f"job {done.row.name} ({done.row.id}) {verb}: {done.row.images} images{longer}")
     waits = done.row.state in (JobState.PAUSED, JobState.STOPPED)
     click.echo(f"go on: ./farm resume {done.row.id}" if waits else f"follow it: ./farm watch {done.row.id}")
 
@@ -88,13 +90,13 @@ def ls(limit: int, as_json: bool) -> None:
         ("state", "left"),
         ("images", "right"),
         ("failed", "right"),
+        ("rejected", "right"),
         ("submitted", "left"),
     ):
         table.add_column(title, justify="right" if side == "right" else "left")
     for row in rows:
-        table.add_row(
-            row.name, row.id, str(row.state), f"{row.done}/{row.images}", str(row.failed or ""), _when(row.created_at)
-        )
+        counts = (f"{row.done}/{row.images}", str(row.failed or ""), str(row.rejected or ""))
+        table.add_row(row.name, row.id, str(row.state), *counts, _when(row.created_at))
     Console().print(table)
 
 
@@ -102,8 +104,10 @@ def ls(limit: int, as_json: bool) -> None:
 @job_argument
 @json_option
 def show(job: str, as_json: bool) -> None:
-    """Show one job: its state, models, plan, chunks, failures, and how many images carry a flag."""
-    from storage.sql import chunks, images, jobs
+    """Show one job: its state, models, plan, chunks, parts, failures, and how many images carry a flag."""
+    from dispatcher.views.estimate import source_lines
+    from dispatcher.views.parts import describe_parts, part_lines
+    from storage.sql import chunks, images, jobs, quality
 
     farm = open_farm()
     with farm.database.read() as connection:
@@ -113,13 +117,20 @@ def show(job: str, as_json: bool) -> None:
         failures = images.failures(connection, row.id, limit=5)
         size = images.total_bytes(connection, row.id)
         flags = images.flag_counts(connection, row.id)
+        rules = quality.reasons(connection, row.id)
     said = {
-        **_summary(row), "flags": flags, "bytes": size, "store": farm.store.locate(f"jobs/{row.id}"),
+        **_summary(row), "flags": flags, "rejections": rules, "bytes": size,
+        "store": farm.store.locate(f"jobs/{row.id}"),
         "models": {name: asdict(facts) for name, facts in (row.models or {}).items()},
         "plans": [{"width": w, "height": h, **plan.model_dump()} for (w, h), plan in plans.items()],
         "chunks": {str(state): count for state, count in counts.items()},
         "failures": [{"reason": reason, "detail": detail, "images": times} for reason, detail, times in failures],
     }  # fmt: skip
+    if sources := _sources(farm, row):
+        said["sources"] = sources if as_json else source_lines(sources)
+    if row.specs:  # it was extended
+        longer = farm.specs.load(row.id, spec_hash=row.spec_hash)
+        said["parts"] = describe_parts(longer) if as_json else part_lines(longer)
     if as_json:
         echo_json(said)
         return
@@ -155,10 +166,21 @@ def watch(job: str, plain: bool) -> int:
     return 0 if last.row.state == JobState.DONE and not last.row.failed else 1
 
 
+def _sources(farm: Farm, row: Any) -> list[dict[str, Any]]:
+    """The files that the job's values were read from; nothing while the store is away."""
+    from storage.errors import PermanentError, TransientError
+
+    try:
+        return [dict(source) for source in farm.specs.load(row.id, spec_hash=row.spec_hash).spec.sources]
+    except (TransientError, PermanentError):
+        return []
+
+
 def _summary(row: Any) -> dict[str, Any]:
     return {
         "id": row.id, "name": row.name, "user": row.user, "state": str(row.state), "wish": str(row.wish),
         "reason": row.reason, "images": row.images, "done": row.done, "failed": row.failed, "linked": row.linked,
+        "rejected": row.rejected, "judged": row.judged if row.has_rules else None, "short": row.short,
         "priority": str(row.priority), "reuse": str(row.reuse), "deadline": row.deadline,
         "device_seconds": round(row.device_seconds, 3), "max_device_seconds": row.max_device_seconds,
         "seconds_per_image": row.seconds_per_image, "spec_hash": row.spec_hash, "source": row.source,

@@ -90,9 +90,21 @@ def cancel(job: str, drop: bool, yes: bool) -> None:
         click.echo(f"job {row.name} ({row.id}) will be cancelled; {row.done} images are kept")
 
 
+def _read_numbers(context: click.Context, option: click.Parameter, said: tuple[str, ...]) -> tuple[int, ...]:  # noqa: ARG001
+    from storage.spec.number import read_number
+
+    try:
+        return tuple(read_number(text) for text in said)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 @click.command()
 @job_argument
-@click.option("--image", "numbers", type=click.IntRange(0), multiple=True, metavar="N", help="Only these images.")
+@click.option(
+    "--image", "numbers", callback=_read_numbers, multiple=True, metavar="N",
+    help="Only these images, such as 12 or 12.1.",
+)  # fmt: skip
 def retry(job: str, numbers: tuple[int, ...]) -> None:
     """Render the failed images of a job once more, or the whole job if it failed as one.
 

@@ -5,31 +5,52 @@ from pathlib import Path
 import click
 
 from dispatcher.cli.common import echo_json, job_argument, name_option, open_farm, parse_picks
+from dispatcher.farm import Farm
+from dispatcher.views.gallery import write_file
 
 
-@click.command()
-@click.argument("job")
-@click.argument("number", type=int)
+@click.command(short_help="Print how an image came to be; find it by its file.")
+@click.argument("job", metavar="JOB|FILE")
+@click.argument("number", required=False)
 @click.option("--to", type=click.Path(dir_okay=False, path_type=Path), help="Also write the picture to this file.")
-def image(job: str, number: int, to: Path | None) -> None:
-    """Print how image NUMBER of a job came to be, as JSON."""
-    from dispatcher.views.gallery import write_file
-    from dispatcher.views.provenance import provenance
+def image(job: str, number: str | None, to: Path | None) -> int:
+    """Print how an image came to be, as JSON: image NUMBER (such as 12, or 12.1 for a take) of JOB.
+
+    Given a picture FILE alone, finds the image by the SHA-256 of the file, then by its pixels, then by what the file
+    says and what it looks like, even if its metadata were stripped, it was re-encoded or made smaller. Says what the
+    file says of itself, and whether both agree. Ends with 1 if the farm does not know the picture.
+    """
+    from dispatcher.cli.datasets.naming import find_image
+    from dispatcher.provenance.document import provenance
     from storage.errors import UnknownName
     from storage.sql import images as image_rows
-    from storage.sql import jobs
 
     farm = open_farm()
-    with farm.database.read() as connection:
-        row = jobs.find(connection, job)
-    said = provenance(farm, row, number)
+    if number is None:
+        return _image_of_file(farm, Path(job), to=to)
+    row, place = find_image(farm, job, number)
+    said = provenance(farm, row, place)
     if to is not None:
         with farm.database.read() as connection:
-            made = image_rows.get(connection, row.id, number)
+            made = image_rows.get(connection, row.id, place)
         if made is None or made.key is None:
-            raise UnknownName("picture of image", str(number), "it failed; see 'failure' in 'farm image'")
+            raise UnknownName("picture of image", number, "it failed; see 'failure' in 'farm image'")
         write_file(to, farm.store.get(made.key))
     echo_json(said)
+    return 0
+
+
+def _image_of_file(farm: Farm, file: Path, *, to: Path | None) -> int:
+    from dispatcher.provenance.telling import tell
+    from storage.errors import UserError
+
+    if not file.is_file():
+        raise UserError(f"{file}: no such file; for an image of a job give its number too, such as {file} 12")
+    told = tell(farm, file)
+    if to is not None and told.stored is not None:
+        write_file(to, farm.store.get(told.stored))
+    echo_json(told.document)
+    return 0 if told.document["found"] is not None else 1
 
 
 @click.command()

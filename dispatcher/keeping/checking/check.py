@@ -156,7 +156,8 @@ class Checker:
             yield Problem(
                 kind=Wrong.COUNTER, job=job_id, repaired=done,
                 detail=f"says {sums.done} done, {sums.failed} failed, {sums.linked} linked; its rows are "
-                f"{sums.done_rows}, {sums.failed_rows}, {sums.linked_rows}",
+                f"{sums.done_rows}, {sums.failed_rows}, {sums.linked_rows}"
+                + (f"; {sums.rejected} rejected; its rows are {sums.rejected_rows}" if sums.judged else ""),
             )  # fmt: skip
         if sums.state in _COVERED and sums.missing != 0:
             mend = self._repairer is not None and sums.missing > 0

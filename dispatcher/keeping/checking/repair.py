@@ -14,6 +14,7 @@ from dispatcher.keeping.places import place_of
 from dispatcher.service.recording.noting import job_note, write_note
 from storage.blobs import BlobStore
 from storage.errors import BlobMissing
+from storage.spec.number import TAKE
 from storage.spec_store import SpecStore
 from storage.sql import Database, chunks, events, jobs
 from storage.sql.chunks import ChunkRow
@@ -109,6 +110,8 @@ class Repairer:
                 for chunk in chunks.in_state(connection, state, job_id=job_id):
                     covered.update(chunk.numbers)
             made = fill(connection, row, job, below=row.cursor, covered=covered)
+            takes = sum(number >= TAKE for number in covered)  # one that nobody speaks of is decided upon once more
+            jobs.change(connection, job_id, images=job.images + takes, judged=False)
             jobs.enter(connection, job_id, JobState.RUNNING, before=[JobState.DONE], finished_at=None)
         return f"{len(made)} chunks more"
 

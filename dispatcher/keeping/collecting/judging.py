@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from dispatcher.keeping.places import KeyPlace, image_of, place_of
+from dispatcher.keeping.places import KeyPlace, names_of, place_of
 from storage.blobs import BlobInfo, BlobStore
 from storage.errors import PermanentError
 from storage.sql import Database
@@ -101,7 +101,7 @@ class Judge:
             jobs = garbage.job_heads(connection, {place.job for place in places if place.job})
             chunks = garbage.chunk_heads(connection, {(place.job, place.chunk) for _, place in runs})
         with self._database.read() as connection:  # later: a chunk that was final then has all its rows now
-            named = garbage.named_keys(connection, {name for key, _ in runs for name in (key, image_of(key))})
+            named = garbage.named_keys(connection, {name for key, _ in runs for name in names_of(key)})
         judged = []
         for blob, place in zip(page, places, strict=True):
             head = jobs.get(place.job)

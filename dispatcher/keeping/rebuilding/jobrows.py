@@ -8,10 +8,12 @@ from pydantic import ValidationError
 from sqlalchemy import Connection
 
 from dispatcher.keeping.checking.gaps import fill, frontier
+from dispatcher.quality.verdicts import has_rules
 from dispatcher.service.recording.describing import describe, image_rows
 from storage.blobs import BlobStore
 from storage.errors import BlobMissing
 from storage.spec import Job, ModelFacts, Numbers, digest
+from storage.spec.number import TAKE
 from storage.sql import chunks, events, jobs
 from storage.sql.chunks import ChunkRow
 from storage.sql.jobs import NewJob
@@ -74,7 +76,7 @@ class JobRows:
         new = NewJob(
             id=note.id, name=note.name, user=user, source=note.source, spec_hash=note.spec_hash,
             positions=job.positions, images=job.images, created_at=note.created_at, priority=note.priority,
-            reuse=note.reuse,
+            reuse=note.reuse, has_rules=has_rules(job.spec),
         )  # fmt: skip
         jobs.add(connection, new)
         models = None if note.models is None else {name: entry.model_dump() for name, entry in note.models.items()}
@@ -140,16 +142,20 @@ class JobRows:
         """Count, and say where the job stands: as it ended, or paused with what is left of it."""
         note, job_id = self._note, self._note.id
         checks.count_again(connection, job_id)
-        row = jobs.get(connection, job_id)
         covered = set(checks.image_numbers(connection, job_id))
+        places = {number for number in covered if number < TAKE}
+        takes = len(covered) - len(places)  # those that were under way are decided upon once more
+        jobs.change(connection, job_id, images=self._job.images + takes)
+        row = jobs.get(connection, job_id)
         if self._is_dropped or note.state == JobState.CANCELLED:
             wish = Wish.DROP if self._is_dropped else Wish.CANCEL
             rebuilding.put_in_state(connection, job_id, JobState.CANCELLED, wish=wish)
         elif row.models is not None and row.done + row.failed >= row.images:
+            state = JobState.RUNNING if row.has_rules else JobState.DONE  # until it is judged
             ended = {"finished_at": note.finished_at or time.time(), "cursor": row.positions}
-            rebuilding.put_in_state(connection, job_id, JobState.DONE, **ended)
+            rebuilding.put_in_state(connection, job_id, state, **ended)
         else:
-            below = frontier(self._job, covered)
+            below = frontier(self._job, places)
             jobs.change(connection, job_id, cursor=below)
             made = fill(connection, row, self._job, below=below, covered=covered) if row.models is not None else []
             if note.state == JobState.FAILED:

@@ -14,6 +14,7 @@ class Reason(StrEnum):
     DEADLINE = "deadline"
     BUDGET = "budget"
     MODELS = "models"  # they are being read
+    JUDGING = "judging"  # all of it is made or failed, and is held against its quality rules
     ALL_ISSUED = "all-issued"  # whatever is left is with workers
     NO_LEADER = "no-leader"
     NO_BROKER = "no-broker"

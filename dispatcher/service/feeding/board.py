@@ -99,7 +99,7 @@ class Reader:
             chunk=None if chunk is None else chunk.number,
             model=piece.digest if piece is not None else _model(row, chunk),
             device_type=self._device_types.get(row.id), too_large=self._too_large(row, piece),
-            again=chunk is not None and (chunk.attempt > 0 or chunk.faults > 0),
+            again=chunk is not None and (chunk.attempt > 0 or chunk.faults > 0 or chunk.id in self._parted),
             avoid=frozenset() if chunk is None else chunk.avoid,
             lost_on=frozenset() if chunk is None else frozenset(lost[chunk.id]),
         )  # fmt: skip
@@ -125,6 +125,11 @@ class Reader:
             return piece_of(row, self._load(row), chunk)
         except PermanentError:  # its spec is gone; the job fails when it is to be issued
             return None
+
+    @cached_property
+    def _parted(self) -> set[tuple[str, int]]:
+        """Rests of lost chunks: they are new, and their images were with a worker before."""
+        return chunks.rests(self._connection)
 
     def _turn(self, row: JobRow) -> Turn:
         return Turn(
@@ -195,6 +200,9 @@ def _idle(row: JobRow, offered: Sequence[ChunkRow | None]) -> WhyNot | None:
         return None
     if row.state == JobState.RESOLVING:
         return WhyNot(Reason.MODELS, "a worker is reading its models")
+    if row.is_complete and row.has_rules:
+        says = "every image is made or has failed; the dispatcher judges them by its quality rules"
+        return WhyNot(Reason.JUDGING, says)
     return WhyNot(Reason.ALL_ISSUED, "all that is left of it is with workers")
 
 

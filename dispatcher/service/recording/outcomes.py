@@ -16,6 +16,8 @@ from storage.sql.tables import job as job_table
 from storage.states import JobState
 from storage.wire.messages import FailedImage, Manifest
 
+OWN_FAULTS = frozenset({"crash", "hung", "device_error"})  # what ends a run by the fault of some of its images
+
 
 def add_rows(connection: Connection, manifest: Manifest, *, chunk: ChunkRow, job: Job) -> None:
     """Write the images of a manifest, count them, and close the job where they were the last ones."""
@@ -47,6 +49,8 @@ def go_on(
         return
     for part in parts:
         made = _add_chunk(connection, chunk, part, node=node)
+        if not part.accused and reason in OWN_FAULTS:
+            chunks.note_rest(connection, made, lost=chunk, node=node, now=time.time())
         if part.accused:
             told = f"chunk {chunk.number} on {node}: {len(part.numbers)} images go on as chunk {made.number}"
             events.add(connection, chunk.job, "suspects", f"{told}, faults {part.faults}")

@@ -22,7 +22,7 @@ from storage.blobs import BlobStore, is_key
 from storage.errors import ManifestRefused, TransientError
 from storage.spec import Job, Numbers
 from storage.spec_store import SpecStore
-from storage.sql import Database, chunks, events, jobs, workers
+from storage.sql import Database, chunks, events, jobs, plans, workers
 from storage.sql.chunks import ChunkRow
 from storage.sql.jobs import JobRow
 from storage.sql.tables import job as job_table
@@ -208,7 +208,8 @@ class Recorder:
 
     def _judge_worker(self, connection: Connection, manifest: Manifest, *, chunk: ChunkRow, row: JobRow) -> None:
         broke = manifest.fault is not None and manifest.fault.reason == "device_error"
-        if manifest.fatal_here or broke or (manifest.failed and not manifest.images):
+        lacks = manifest.fatal_here and chunk.kind != "resolve"  # what one job names says nothing of the next one
+        if lacks or broke or (manifest.failed and not manifest.images):
             workers.note_failure(connection, manifest.node, checkpoint_of(row, chunk), time.time(), self._scale)
         elif manifest.images:
             workers.note_success(connection, manifest.node, checkpoint_of(row, chunk))
@@ -217,9 +218,10 @@ class Recorder:
         """What nobody can render fails the job; what one host cannot goes to another one."""
         assert manifest.fatal is not None
         avoid, live = chunk.avoid | {manifest.node}, self._live()
-        if not manifest.fatal_here or (live and live <= avoid):
+        if not manifest.fatal_here or manifest.node in chunk.avoid or (live and live <= avoid):
             end_job(connection, row.id, JobState.FAILED, reason=manifest.fatal, now=time.time())
             return
+        plans.release(connection, chunk)
         part = Part(numbers=chunk.numbers, faults=chunk.faults, accused=True)
         go_on(connection, chunk, [part], reason="error", node=manifest.node)
         events.add(connection, row.id, "passed on", f"chunk {chunk.number}, {manifest.node}: {manifest.fatal}")

@@ -1,7 +1,7 @@
 """Freeze a job file: what it leaves open is filled in, what it names is read, what contradicts itself is refused."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,10 @@ from storage.spec.file.combinations import check_combinations, check_mode
 from storage.spec.file.inputs import InputImages
 from storage.spec.file.jobfile import JobBase
 from storage.spec.file.models import find_models
-from storage.spec.file.sources import SourceReader, checked
+from storage.spec.file.outputs import frozen_output
+from storage.spec.file.quality import freeze_quality, quality_models
+from storage.spec.file.sources import SourceReader
+from storage.spec.file.values import checked
 from storage.spec.job import Job, Spec
 from storage.spec.notes import check_prompts
 from storage.spec.product import find_derived
@@ -37,23 +40,24 @@ def freeze(file: JobBase, *, base: Path, name: str, max_images: int, allowed: Al
         UnreadableFile: A source file cannot be read.
     """
     inputs = InputImages(base, allowed)
-    dimensions = _dimensions(file, base=base, inputs=inputs)
+    dimensions, sources = _dimensions(file, base=base, inputs=inputs)
     fixed = _fixed(file, dimensions, inputs=inputs)
     check_mode(file.mode, fixed, dimensions)
-    places = _count(dimensions, max_images=max_images)
+    places = _count(file, dimensions, max_images=max_images)
     spec = Spec(
         name=file.name or _clean(name),
         mode=file.mode,
-        models=find_models(
-            fixed, dimensions, base=base, allowed=allowed, previewer=file.previews.taesd if file.previews else None
-        ),
+        models=find_models(fixed, dimensions, base=base, allowed=allowed, others=_other_models(file)),
         fixed=fixed,
         dimensions=tuple(dimensions),
         exclude=_excluded(file, dimensions, inputs=inputs),
         plan=file.plan.model_dump(exclude_none=True),
         previews=None if file.previews is None else file.previews.model_dump(),
-        output=file.output.model_dump(),
+        output=frozen_output(file.output),
+        quality=freeze_quality(file.quality, mode=file.mode, fixed=fixed, dimensions=dimensions),
         **{name: getattr(file, name) for name in _AS_SAID},
+        draw=None if file.sample is None else file.sample.model_dump(),
+        sources=sources,
         inputs=inputs.facts,
         files=inputs.files,
     )
@@ -64,10 +68,24 @@ def freeze(file: JobBase, *, base: Path, name: str, max_images: int, allowed: Al
     return spec
 
 
-def _count(dimensions: list[Dimension], *, max_images: int) -> int:
-    places = total(dimensions)
+def _other_models(file: JobBase) -> Iterator[tuple[str, str, str]]:
+    """Key path, kind and name of the models that no recipe names."""
+    if file.previews is not None and file.previews.taesd is not None:
+        yield "previews.taesd", "vae", file.previews.taesd
+    yield from quality_models(file.quality)
+
+
+def _count(file: JobBase, dimensions: list[Dimension], *, max_images: int) -> int:
+    """How many places the job has: those of its sample, or all. Refuses more than the cap."""
+    path, places = "axes", total(dimensions)
+    if file.sample is not None:
+        if file.sample.count > places:
+            have = "1 place" if places == 1 else f"{places} places"
+            rule = f"the job has no more than {have}; without sample it renders all of them"
+            raise InvalidSpec("sample.count", file.sample.count, rule)
+        path, places = "sample.count", file.sample.count
     if places > max_images:
-        raise InvalidSpec("axes", places, f"images in one job; the cap is {max_images} (FARM_MAX_IMAGES)")
+        raise InvalidSpec(path, places, f"images in one job; the cap is {max_images} (FARM_MAX_IMAGES)")
     return places
 
 
@@ -76,12 +94,16 @@ def _excluded(file: JobBase, dimensions: list[Dimension], *, inputs: InputImages
     return tuple(_clause(clause, dimensions, path=f"exclude[{place}]", inputs=inputs) for place, clause in clauses)
 
 
-def _dimensions(file: JobBase, *, base: Path, inputs: InputImages) -> list[Dimension]:
-    """Axes, zips and rows, in the order in which numbers count them."""
+def _dimensions(
+    file: JobBase, *, base: Path, inputs: InputImages
+) -> tuple[list[Dimension], tuple[dict[str, Any], ...]]:
+    """Axes, zips and rows, in the order in which numbers count them; and the files that they were read from."""
     reader = SourceReader(base, job_seed=getattr(file, "seed", None) or 0, inputs=inputs)
     dimensions = [reader.axis(key, source, path=f"axes.{key}") for key, source in file.axes.items()]
     dimensions += [reader.zip(axes, path=f"zip[{place}]") for place, axes in enumerate(file.zip)]
-    return dimensions if file.rows is None else [*dimensions, reader.rows(file.rows)]
+    if file.rows is not None:
+        dimensions.append(reader.rows(file.rows))
+    return dimensions, reader.sources
 
 
 def _fixed(file: JobBase, dimensions: list[Dimension], *, inputs: InputImages) -> dict[str, Any]:

@@ -105,7 +105,7 @@ class InputImages:
             from storage.pictures import FORMATS
 
             raise InvalidSpec(path, source.model_dump(), f"holds no {FORMATS} files; looked from {str(self._base)!r}")
-        return sorted(pictures, key=lambda file: [_natural(part) for part in file.parts])
+        return sorted(pictures, key=lambda file: [natural(part) for part in file.parts])
 
     def _take(self, given: str, path: str) -> str:
         if _HASH.fullmatch(given):
@@ -199,7 +199,7 @@ def _reason(error: Exception) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _natural(name: str) -> tuple[list[str | int], str]:
+def natural(name: str) -> tuple[list[str | int], str]:
     """Orders names as people count: runs of digits by their value."""
     parts = re.split(r"([0-9]+)", name.casefold())
     return [int(part) if place % 2 else part for place, part in enumerate(parts)], name

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_model
 
 from storage.spec.fields import FIELDS, Mode, RecipeField
+from storage.spec.file.quality import Quality
 from storage.spec.kinds import Attention, Dtype, ModelName, Offload, Text
 
 
@@ -16,17 +17,41 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+Limit = Annotated[int | None, Field(ge=1, description="how many of the first rows")]
+
+
 class FileSource(_Strict):
-    """Values from a text file: one a line, empty lines skipped."""
+    """Values from a text file, one a line, empty lines skipped; or from a column of a table."""
 
     file: str
+    column: str | None = None
+    limit: Limit = None
+
+
+class FilesSource(_Strict):
+    """A column of all the tables that a pattern matches, in the order of their names."""
+
+    files: str = Field(description="a pattern such as data/*.parquet")
+    column: str
+    limit: Limit = None
+
+
+class DatasetSource(_Strict):
+    """A column of one split of a data set folder, as the Hugging Face hub has them or `save_to_disk` writes them."""
+
+    dataset: str = Field(description="a folder")
+    split: str | None = Field(default=None, description="silent: train, or the only one")
+    config: str | None = Field(default=None, description="of the configs in README.md; silent: the default one")
+    column: str
+    limit: Limit = None
 
 
 class TemplateSource(_Strict):
-    """A text with {names}, each replaced by every one of its values in turn."""
+    """A text with {names}, {inline|alternatives} and __wildcards__, each replaced by all of its values in turn."""
 
     template: str
-    values: dict[str, list[Any] | FileSource] = Field(min_length=1)
+    values: dict[str, list[Any] | FileSource | FilesSource | DatasetSource] = {}
+    wildcards: str | None = Field(default=None, description="a folder: __color__ is each line of its color.txt")
 
 
 class FolderSource(_Strict):
@@ -60,8 +85,8 @@ def _form(value: object) -> str:
     if isinstance(value, list):
         return "list"
     keys: dict[str, Any] = value if isinstance(value, dict) else {}
-    for key, tag in (("template", "template"), ("derive", "derive"), ("file", "file"), ("count", "range"),
-                     ("folder", "folder"), ("glob", "glob")):  # fmt: skip
+    for key, tag in (("template", "template"), ("derive", "derive"), ("file", "file"), ("files", "files"),
+                     ("dataset", "dataset"), ("count", "range"), ("folder", "folder"), ("glob", "glob")):  # fmt: skip
         if key in keys:
             return tag
     return "range" if "start" in keys else "list"
@@ -70,6 +95,8 @@ def _form(value: object) -> str:
 Axis = Annotated[
     Annotated[list[Any], Tag("list"), Field(min_length=1)]
     | Annotated[FileSource, Tag("file")]
+    | Annotated[FilesSource, Tag("files")]
+    | Annotated[DatasetSource, Tag("dataset")]
     | Annotated[TemplateSource, Tag("template")]
     | Annotated[FolderSource, Tag("folder")]
     | Annotated[GlobSource, Tag("glob")]
@@ -77,15 +104,27 @@ Axis = Annotated[
     | Annotated[DeriveSource, Tag("derive")],
     Discriminator(_form),
 ]
-AXIS_TAGS = frozenset({"list", "file", "folder", "glob", "template", "range", "derive"})
+AXIS_TAGS = frozenset({"list", "file", "files", "dataset", "folder", "glob", "template", "range", "derive"})
 
 
 class Rows(_Strict):
     """A table whose rows bind several keys at once; label columns are kept with each image."""
 
-    file: str = Field(description="a .csv, .tsv or .jsonl file")
+    file: str | None = Field(default=None, description="a .csv, .tsv, .jsonl, .parquet or .arrow file")
+    files: str | None = Field(default=None, description="a pattern such as data/*.parquet, instead of a file")
+    dataset: str | None = Field(default=None, description="a data set folder, instead of a file")
+    split: str | None = Field(default=None, description="of the data set; silent: train, or the only one")
+    config: str | None = Field(default=None, description="of the data set; silent: the default one")
     bind: dict[str, str] = Field(min_length=1, description="recipe key -> column")
     labels: list[str] = []
+    limit: Limit = None
+
+
+class Sample(_Strict):
+    """A random sample of the places that a job states, spread over all of its axes."""
+
+    count: int = Field(ge=1, le=10**12, description="how many images")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="another seed draws another sample")
 
 
 class PlanPins(_Strict):
@@ -111,9 +150,18 @@ class Previews(_Strict):
 
 
 class Output(_Strict):
-    """How an image is encoded."""
+    """How an image is encoded, and what its file tells of itself."""
 
-    format: Literal["png"] = "png"
+    format: Literal["png", "jpeg", "webp"] = "png"
+    quality: int | None = Field(default=None, ge=1, le=100, description="of jpeg (95) and webp (90)")
+    lossless: bool = Field(default=False, description="webp that keeps every pixel")
+    metadata: Literal["full", "minimal", "none"] = Field(
+        default="full", description="what a file tells of how it was made; minimal: that a model made it, and a hash"
+    )
+    prompts: bool = Field(default=True, description="whether files disclose their prompts")
+    watermark: str | None = Field(
+        default=None, min_length=1, max_length=100, description="entry point that changes a picture before encoding"
+    )
 
 
 class JobBase(_Strict):
@@ -125,9 +173,11 @@ class JobBase(_Strict):
     zip: list[dict[str, Axis]] = []
     rows: Rows | None = None
     exclude: list[dict[str, Any]] = []
+    sample: Sample | None = Field(default=None, description="render a random sample of the places instead of all")
     plan: PlanPins = PlanPins()
     previews: Previews | None = None
     output: Output = Output()
+    quality: Quality | None = None
     reuse: Literal["same-plan", "any-plan", "off"] = Field(
         default="same-plan", description="link an image that exists already, in any job, instead of rendering it again"
     )

@@ -1,6 +1,6 @@
 """The models that a job names: registered names, folders and files of this machine, ids of the hub."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,16 @@ def find_models(
     *,
     base: Path,
     allowed: Allowed,
-    previewer: str | None = None,
+    others: Iterable[tuple[str, str, str]] = (),
 ) -> dict[str, dict[str, str]]:
-    """Every model of a job by `model_key`, with source and kind; `previewer` is the VAE that draws its previews.
+    """Every model of a job by `model_key`, with source and kind.
+
+    Args:
+        fixed: What is the same for every image.
+        dimensions: Axes, zips and rows.
+        base: Folder that paths are relative to.
+        allowed: What the farm lets a job use.
+        others: Key path, kind and name of models that no recipe names: they draw previews, or score pictures.
 
     Raises:
         InvalidSpec: A name that is nothing here, or that the farm does not take.
@@ -33,9 +40,9 @@ def find_models(
             key = model_key(kind, name)
             if key not in found:
                 found[key] = {"source": _locate(name, kind=kind, path=path, base=base, allowed=allowed), "kind": kind}
-    if previewer is not None:
-        source = _locate(previewer, kind="vae", path="previews.taesd", base=base, allowed=allowed)
-        found[model_key("vae", previewer)] = {"source": source, "kind": "vae"}
+    for path, kind, name in others:
+        source = _locate(name, kind=kind, path=path, base=base, allowed=allowed)
+        found[model_key(kind, name)] = {"source": source, "kind": kind}
     if len(found) > MAX_MODELS:
         raise InvalidSpec("models", len(found), f"must be at most {MAX_MODELS} in one job")
     return found

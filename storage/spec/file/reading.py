@@ -10,8 +10,10 @@ from storage.errors import InvalidSpec, UnreadableFile, nearest
 from storage.rules import rule_of
 from storage.spec.file.jobfile import (
     AXIS_TAGS,
+    DatasetSource,
     DeriveSource,
     FileSource,
+    FilesSource,
     FolderSource,
     GlobSource,
     JobBase,
@@ -21,8 +23,10 @@ from storage.spec.file.jobfile import (
     Previews,
     RangeSource,
     Rows,
+    Sample,
     TemplateSource,
 )
+from storage.spec.file.quality import MAPPINGS
 from storage.yaml_text import parse_yaml
 
 __all__ = ["check_job_file", "explain", "parse_yaml", "read_job_file", "read_text"]
@@ -73,18 +77,29 @@ def explain(error: ValidationError, raw: object, *, prefix: str = "") -> Invalid
 
 def read_text(file: Path, *, max_bytes: int) -> str:
     """The text of a file, of which no more than it may have is ever in memory. Raises UnreadableFile."""
+    return decode(read_bytes(file, max_bytes=max_bytes), file)
+
+
+def read_bytes(file: Path, *, max_bytes: int) -> bytes:
+    """The bytes of a file that has no more than it may have. Raises UnreadableFile."""
     try:
         with file.open("rb") as handle:  # not by its size: a device has none, and no end
             data = handle.read(max_bytes + 1)
-        if len(data) > max_bytes:
-            raise UnreadableFile(file, f"is larger than {max_bytes // 2**20} MiB{_HINT}")
-        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except OSError as error:
         raise UnreadableFile(file, (error.strerror or str(error)).lower()) from None
-    except UnicodeDecodeError as error:
-        raise UnreadableFile(file, f"is not UTF-8 text (byte {error.start})") from None
     except ValueError:  # a NUL, or half of a surrogate pair
         raise UnreadableFile(repr(str(file)), "is no name of a file") from None
+    if len(data) > max_bytes:
+        raise UnreadableFile(file, f"is larger than {max_bytes // 2**20} MiB{_HINT}")
+    return data
+
+
+def decode(data: bytes, file: Path) -> str:
+    """The text of these bytes, lines ending in a line feed. Raises UnreadableFile."""
+    try:
+        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        raise UnreadableFile(file, f"is not UTF-8 text (byte {error.start})") from None
 
 
 def _apply(raw: dict[str, Any], change: str) -> None:
@@ -120,17 +135,19 @@ def _path(loc: Sequence[int | str], raw: object, *, missing: bool, bare: bool) -
 
 
 def _axis_rule(given: Mapping[Any, Any]) -> str:
-    hint = nearest(str(next(iter(given), "")), ("count", "derive", "file", "folder", "glob", "template"))
-    return f"must be a list, or a mapping with count, derive, file, folder, glob or template; {hint}"
+    forms = ("count", "dataset", "derive", "file", "files", "folder", "glob", "template")
+    hint = nearest(str(next(iter(given), "")), forms)
+    return f"must be a list, or a mapping with {', '.join(forms[:-1])} or {forms[-1]}; {hint}"
 
 
 def _siblings(loc: Sequence[int | str]) -> list[str]:
     """The keys that the mapping at this location knows."""
     names: dict[str, type[BaseModel]] = {
-        "rows": Rows, "plan": PlanPins, "previews": Previews, "output": Output,
+        "rows": Rows, "plan": PlanPins, "previews": Previews, "output": Output, "sample": Sample, **MAPPINGS,
     }  # fmt: skip
     forms: dict[str, type[BaseModel]] = {
         "FileSource": FileSource, "file": FileSource, "range": RangeSource, "derive": DeriveSource,
+        "FilesSource": FilesSource, "files": FilesSource, "DatasetSource": DatasetSource, "dataset": DatasetSource,
         "template": TemplateSource, "folder": FolderSource, "glob": GlobSource,
     }  # fmt: skip
     for part in reversed(loc[:-1]):

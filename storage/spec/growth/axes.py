@@ -163,4 +163,4 @@ def _only(dimension: Dimension, places: Sequence[int]) -> Dimension:
     rows = (
         (*(one.values[key] for key in dimension.keys), *(one.labels[name] for name in labels)) for one in chosen
     )  # fmt: skip
-    return Table(dimension.keys, labels, tuple(rows))
+    return Table(dimension.keys, labels, tuple(rows), chosen[0].template)

@@ -11,7 +11,7 @@ from typing import Any
 from storage.errors import InvalidSpec, shorten
 from storage.spec.dimension import Derived, Dimension, Span, Table, Template, Values, Zipped
 from storage.spec.file.combinations import check_combinations
-from storage.spec.file.sources import checked
+from storage.spec.file.values import checked
 from storage.spec.growth.axes import MAX_COMPARED, as_span, growth
 from storage.spec.growth.unchanged import check_unchanged, match_axes
 from storage.spec.job import Job, Spec
@@ -33,12 +33,15 @@ def extend(spec: Spec, wanted: Spec, *, max_images: int) -> Spec:
     Raises:
         InvalidSpec: The file changes anything else, lacks a value that the job has, or makes the job too large.
     """
+    _check_whole(spec, wanted)
     axes = match_axes(spec, wanted)
     check_unchanged(spec, wanted)
     known = pieces_of(spec.dimensions, spec.parts)
     parts = [Part(axis, piece) for axis, pieces in enumerate(known) for piece in growth(pieces, axes[axis])]
     inputs = {key: facts for key, facts in wanted.inputs.items() if key not in spec.inputs}
-    return _checked(spec, parts, max_images=max_images, inputs=inputs, files=wanted.files)
+    longer = _checked(spec, parts, max_images=max_images, inputs=inputs, files=wanted.files)
+    read = [source for source in wanted.sources if source not in spec.sources]
+    return replace(longer, sources=(*spec.sources, *read)) if longer is not spec else spec
 
 
 def add_values(spec: Spec, *, seeds: int = 0, prompts: Sequence[str] = (), max_images: int) -> Spec:
@@ -56,6 +59,7 @@ def add_values(spec: Spec, *, seeds: int = 0, prompts: Sequence[str] = (), max_i
     Raises:
         InvalidSpec: The job has no such axis, a value breaks a rule, or the job becomes too large.
     """
+    _check_whole(spec)
     parts = []
     if prompts:
         axis, known = _axis(spec, "prompt", option="--prompt")
@@ -65,6 +69,12 @@ def add_values(spec: Spec, *, seeds: int = 0, prompts: Sequence[str] = (), max_i
         parts.append(Part(axis, _next_seeds(known, seeds)))
     parts.sort(key=lambda part: part.axis)
     return _checked(spec, parts, max_images=max_images, inputs={}, files={})
+
+
+def _check_whole(*specs: Spec) -> None:
+    if any(spec.draw is not None for spec in specs):
+        rule = "a sample does not grow, since more values would move the places that it has"
+        raise InvalidSpec("sample", None, f"{rule}; submit the file as a new job, images that exist are linked")
 
 
 def _checked(

@@ -11,7 +11,7 @@ from storage.spec.growth.axes import ONLY_ADDS, path_of
 from storage.spec.job import Spec
 
 _ALONE = ("mode", "allow_blank", "reuse", "smaller_plans")
-_MAPPINGS = ("plan", "previews", "output")
+_MAPPINGS = ("plan", "previews", "output", "quality")
 _FROZEN = "a job's models are frozen; submit the file as a new job, images that exist are linked"
 
 

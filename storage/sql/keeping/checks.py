@@ -14,7 +14,8 @@ from storage.states import ChunkState, ImageState, JobState
 from storage.wire.messages import FLAGS
 
 _PAGE = 200
-_BLANK = ("key", "preview_key", "sha256", "pixel_sha256", "bytes", "linked_job", "linked_number",
+_SAID = ("state", "images", "positions", "cursor", "done", "failed", "linked", "rejected", "has_rules", "judged")
+_BLANK = ("key", "preview_key", "sha256", "pixel_sha256", "bytes", "phash", "rejected", "linked_job", "linked_number",
           "render_s", "encode_s", "upload_s")  # fmt: skip
 
 
@@ -29,14 +30,20 @@ class Sums:
     done: int
     failed: int
     linked: int
+    rejected: int
+    has_rules: bool
+    judged: bool
     done_rows: int
     failed_rows: int
     linked_rows: int
+    rejected_rows: int
     waiting: int  # images of chunks that are not final
 
     @property
     def counters_agree(self) -> bool:
         """Whether the counters are those of the rows."""
+        if self.judged and self.rejected != self.rejected_rows:  # until then verdicts are being written
+            return False
         return (self.done, self.failed, self.linked) == (self.done_rows, self.failed_rows, self.linked_rows)
 
     @property
@@ -44,7 +51,7 @@ class Sums:
         """Images that were cut and are in no row and no open chunk; 0 where that cannot be told by counting."""
         if self.cursor == self.positions:
             return self.images - self.done_rows - self.failed_rows - self.waiting
-        if self.images == self.positions:  # no place is empty
+        if self.images == self.positions and not self.has_rules:  # no place is empty, and there are no takes
             return self.cursor - self.done_rows - self.failed_rows - self.waiting
         return 0
 
@@ -71,10 +78,11 @@ def sums(connection: Connection, job_id: str) -> Sums | None:
     is_open = chunk.c.state.in_([ChunkState.READY, ChunkState.ISSUED])
     waiting = select(func.coalesce(func.sum(chunk.c.images), 0)).where(chunk.c.job == job_id, is_open)
     query = select(
-        *(job.c[name] for name in ("state", "images", "positions", "cursor", "done", "failed", "linked")),
+        *(job.c[name] for name in _SAID),
         count.where(image.c.state == ImageState.DONE).scalar_subquery().label("done_rows"),
         count.where(image.c.state == ImageState.FAILED).scalar_subquery().label("failed_rows"),
         count.where(image.c.linked_job.is_not(None)).scalar_subquery().label("linked_rows"),
+        count.where(image.c.rejected.is_not(None)).scalar_subquery().label("rejected_rows"),
         waiting.scalar_subquery().label("waiting"),
     ).where(job.c.id == job_id)
     row = connection.execute(query).mappings().one_or_none()
@@ -139,6 +147,7 @@ def count_again(connection: Connection, job_id: str) -> None:
             done=count.where(image.c.state == ImageState.DONE).scalar_subquery(),
             failed=count.where(image.c.state == ImageState.FAILED).scalar_subquery(),
             linked=count.where(image.c.linked_job.is_not(None)).scalar_subquery(),
+            rejected=count.where(image.c.rejected.is_not(None)).scalar_subquery(),
         )
     )
 

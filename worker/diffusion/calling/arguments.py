@@ -11,7 +11,7 @@ from typing import Any, Final
 from diffusers.utils import is_invisible_watermark_available
 from PIL import Image
 
-from storage.errors import OptionRefused
+from storage.errors import OptionRefused, RefusedHere
 from storage.spec.fields import DEPTH, INPAINT, TEXT_TO_IMAGE
 from worker.diffusion.calling.sampling import misfit, new_scheduler, rehearse, takes
 from worker.diffusion.pictures import EmptyMask, Resize, fit, fit_depth, fit_mask
@@ -131,7 +131,7 @@ def _check_xl(pipe: Any, recipe: Recipe) -> None:
     if recipe.get("watermark") and not hasattr(pipe, "watermark"):
         raise _refused("watermark", recipe, pipe)
     if recipe.get("watermark") and not is_invisible_watermark_available():
-        raise OptionRefused("watermark", True, "needs the package invisible-watermark on this worker; install it there")
+        raise RefusedHere("watermark", True, "needs the package invisible-watermark on this worker; install it there")
 
 
 def check_sizes(pipe: Any, recipe: Recipe) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from storage.errors import OptionRefused, nearest
+from storage.errors import OptionRefused, RefusedHere, nearest
 from worker.faults import is_of_device
 from worker.renderer import Recipe
 
@@ -37,9 +37,9 @@ def _make(name: str, options: dict[str, Any], allowed: Sequence[str]) -> Callbac
     known = {entry.name: entry for entry in entry_points(group=GROUP)}
     if name not in known:
         hint = nearest(name, known) or "none is installed"
-        raise OptionRefused("callbacks", name, f"no such entry point in {GROUP!r} on this worker; {hint}")
+        raise RefusedHere("callbacks", name, f"no such entry point in {GROUP!r} on this worker; {hint}")
     if name not in allowed:
-        raise OptionRefused("callbacks", name, "not allowed on this worker; its operator sets FARM_CALLBACKS")
+        raise RefusedHere("callbacks", name, "not allowed on this worker; its operator sets FARM_CALLBACKS")
     try:
         made: Callback = known[name].load()(**options)
     except Exception as error:  # somebody else's code

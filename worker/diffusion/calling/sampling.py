@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from storage.errors import OptionRefused
+from storage.errors import OptionRefused, RefusedHere
 from storage.spec.schedulers import is_flow_class
 
 _KEPT = 64  # schedulers that were built and never used
@@ -103,7 +103,7 @@ def new_scheduler(pattern: Any, wanted: Mapping[str, Any] | None, seeds: Sequenc
     name = type(pattern).__name__ if wanted is None else str(wanted["class"])
     kind = getattr(diffusers, name, None)
     if kind is None:
-        raise OptionRefused("scheduler", name, f"diffusers {diffusers.__version__} has none of that name; update it")
+        raise RefusedHere("scheduler", name, f"diffusers {diffusers.__version__} has none of that name; update it")
     config = dict(pattern.config) if wanted is None else _model_facts(pattern.config, kind)
     scheduler = _built(kind, config, {} if wanted is None else wanted["options"])
     if hasattr(scheduler, "noise_sampler_seed"):

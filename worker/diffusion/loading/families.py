@@ -16,7 +16,7 @@ from diffusers.pipelines.auto_pipeline import (
     AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
 )
 
-from storage.errors import OptionRefused
+from storage.errors import OptionRefused, RefusedHere
 from storage.spec.fields import DEPTH, IMAGE_TO_IMAGE, INPAINT, TEXT_TO_IMAGE, UNCONDITIONAL
 
 _TABLES: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -52,7 +52,7 @@ def pipeline_class(family: str, mode: str, *, controlnet: bool = False) -> Any:
     found = _TABLES[mode].get(f"{name}-controlnet" if controlnet else name) if name else None
     if found is None:
         what = "controlnet" if controlnet and name and name in _TABLES[mode] else "mode"
-        raise OptionRefused(what, mode, f"diffusers {diffusers.__version__} has no such pipeline for a {family}")
+        raise RefusedHere(what, mode, f"diffusers {diffusers.__version__} has no such pipeline for a {family}")
     return found
 
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from storage.errors import FarmError, ModelMissing, ModelUnusable, OptionRefused, TransientError
+from storage.errors import FarmError, ModelMissing, ModelUnusable, OptionRefused, RefusedHere, TransientError
 from storage.spec import Job, ModelFacts, Numbers
 from storage.spec.plan import Plan
+from storage.spec.quality import scorers_of
 from storage.spec.recipe import model_key, models_of
 from storage.wire.messages import ChunkMessage, Ranges
 from worker.faults import DEVICE_ERROR, OUT_OF_MEMORY, classify, is_of_device, let_go
@@ -22,9 +23,11 @@ from worker.renderer import Flaw, Picture, StopRendering
 from worker.runs.patience import Patience
 from worker.runs.rendering.batches import Batch, Wanted, cut
 from worker.runs.rendering.faults import Broken, OnlyHere
+from worker.runs.rendering.scoring import load_scorers
 from worker.runs.rendering.watching import BatchWatch
 from worker.runs.storing.finishing import Drawn, Finishing
 from worker.runs.tools import Tools
+from worker.scoring import Scorer
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -99,6 +102,7 @@ class Drawing:
             PermanentError: No host can do it.
             TransientError: The store is away, and the run is told to stop.
         """
+        self._done.scorers = self._scorers()
         for batch in cut(self._wanted(), size=self._plan.batch):
             for part in batch.alone() if self._message.alone else [batch]:
                 self._listen()
@@ -106,12 +110,20 @@ class Drawing:
                 if ready.images:
                     self._draw(ready)
 
+    def _scorers(self) -> dict[str, Scorer]:
+        """What scores the pictures of the job, of the bytes that it was frozen with."""
+        for name, entry in scorers_of(self._job.spec).items():
+            self._compare(model_key(name, entry["model"]))
+        return load_scorers(self._job.spec, self._message.models, self._tools, load=self._order.load)
+
     def _draw(self, batch: Batch) -> None:
         """Load and render. Nobody asked the models about values that came with an extension of the job."""
         try:
             self._load(batch)
             self._listen()
             self._render(batch)
+        except RefusedHere:
+            raise
         except OptionRefused as error:
             known = len(self._job.products[0])
             if all(wanted.number < known for wanted in batch.images):
@@ -174,7 +186,7 @@ class Drawing:
         if key in self._checked:
             return
         wanted, model = self._message.models[key].digest, self._job.spec.models[key]
-        resolve = partial(self._tools.renderer.resolve, model["source"], kind=model["kind"])
+        resolve = partial(self._tools.resolve, model["source"], kind=model["kind"])
         try:
             found = self._order.load(resolve, what=key)
         except (ModelMissing, ModelUnusable) as error:  # others found it, or there would be no chunk

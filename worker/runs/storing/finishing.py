@@ -8,10 +8,11 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from storage.marks import pixel_sha256
 from storage.spec import digest
 from storage.spec.plan import Plan
 from storage.wire import keys
@@ -19,19 +20,17 @@ from storage.wire.messages import FailedImage, MadeImage
 from worker.faults import ERROR
 from worker.renderer import Flaw, Picture, Recipe, StopRendering
 from worker.runs.patience import Patience
+from worker.runs.storing.encoding import Encoder
 from worker.runs.storing.picture import (
     BLANK,
     LOW_VARIANCE,
-    PNG_TYPE,
     STRIP_TYPE,
-    encode_png,
     encode_strip,
     judge,
-    pixel_sha256,
-    provenance,
 )
 from worker.runs.storing.spool import Delivery
 from worker.runs.tools import Tools
+from worker.scoring import Scorer, ScoringFailed, measure
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -57,6 +56,8 @@ class Finishing:
 
     def __init__(self, tools: Tools, *, delivery: Delivery, patience: Patience) -> None:
         self.allow_blank = False  # of the job; known once its spec was read
+        self.encoder = Encoder()  # likewise
+        self.scorers: Mapping[str, Scorer] = {}  # likewise, once they are loaded
         self._tools = tools
         self._delivery = delivery
         self._patience = patience
@@ -91,27 +92,33 @@ class Finishing:
             if look == BLANK and not self.allow_blank and "nsfw" not in made.flags:
                 self.fail([drawn.number], _EMPTY)
                 return
-            data = encode_png(made.image, provenance(drawn.recipe, plan, self._tools.renderer.libraries()))
+            libraries = self._tools.renderer.libraries()
+            made_file = self.encoder.encode(made.image, drawn.recipe, plan=plan, libraries=libraries)
+            measured = measure(made_file.picture, drawn.recipe, scorers=self.scorers)
             strip = self._strip(drawn)
         except Exception as error:  # left untried, it would come back for ever
             log.exception("picture cannot be encoded", extra={"number": drawn.number})
-            self.fail([drawn.number], Flaw(ERROR, f"{type(error).__name__}: {error}"))
+            self.fail([drawn.number], Flaw(ERROR, _told(error)))
             return
         encoded = time.monotonic()
-        key = self._delivery.put(keys.image_key("", drawn.number, "png"), data, content_type=PNG_TYPE)
+        data, kind = made_file.data, self.encoder.content_type
+        key = self._delivery.put(keys.image_key("", drawn.number, self.encoder.suffix), data, content_type=kind)
         spent = {"render": drawn.seconds, "encode": encoded - begun, "upload": time.monotonic() - encoded}
+        if self.scorers:
+            spent |= {"encode": spent["encode"] - measured.score_s, "score": measured.score_s}
         image = MadeImage(
             number=drawn.number, key=key, sha256=hashlib.sha256(data).hexdigest(),
-            pixel_sha256=pixel_sha256(made.image), bytes=len(data), width=made.image.width, height=made.image.height,
+            pixel_sha256=pixel_sha256(made_file.picture), bytes=len(data),
+            width=made.image.width, height=made.image.height,
             recipe_hash=digest(dict(drawn.recipe)),
             flags=sorted(made.flags | ({LOW_VARIANCE} if look is not None else set())),
-            preview=self._store_strip(drawn.number, strip),
+            phash=measured.phash, scores=measured.scores, preview=self._store_strip(drawn.number, strip),
             seconds={phase: round(value, 4) for phase, value in spent.items()},
         )  # fmt: skip
         with self._lock:
             self.images.append(image)
-            for phase in self.seconds:
-                self.seconds[phase] += spent[phase]
+            for phase in spent.keys() - {"render"}:
+                self.seconds[phase] = self.seconds.get(phase, 0.0) + spent[phase]
         self._tools.level.count_stored()
 
     def _strip(self, drawn: Drawn) -> bytes | None:
@@ -122,3 +129,7 @@ class Finishing:
         if strip is None:
             return None
         return self._delivery.put_if_easy(keys.preview_key("", number), strip, content_type=STRIP_TYPE)
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, ScoringFailed) else f"{type(error).__name__}: {error}"

@@ -10,18 +10,18 @@ from typing import Final
 
 from storage.blobs import BlobStore
 from storage.errors import DiskFull, FarmError, StoreAway, TransientError
+from storage.spec.encoding import FORMATS
 from storage.wire import keys
 from storage.wire.messages import Manifest
 from worker.child.level import Level
 from worker.runs.patience import Patience
-from worker.runs.storing.picture import PNG_TYPE, STRIP_TYPE
 from worker.runs.storing.spool.disk import MANIFEST, Disk, SpooledRun, spooled_run
 from worker.runs.storing.spool.gate import Gate
 
 log = logging.getLogger(__name__)
 
 MANIFEST_TYPE: Final = "application/json"
-_TYPES: Final = {"png": PNG_TYPE, "jpg": STRIP_TYPE, "json": MANIFEST_TYPE}
+_TYPES: Final = {"json": MANIFEST_TYPE, **{kind.suffix: kind.content_type for kind in FORMATS.values()}}
 _LOCKED_S: Final = 1.0  # between two tries of a folder that the process before us still has
 _LOOK_S: Final = 0.25
 

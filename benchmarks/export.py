@@ -1,0 +1,171 @@
+"""How fast an export is, against a plain copy of the same bytes into a tar, and how much memory it takes.
+
+    .venv/bin/python -m benchmarks.export [--images 2000] [--kilobytes 400] [--memory 10000,100000]
+
+The rows of a job are written into SQLite directly, its objects are files of random bytes of the size of a picture. In
+one run, in turn: a plain copy (each object read from the store and added to a tar by the standard library, one after
+the other), then exports to tar and to parquet; from a folder and, with FARM_S3_ENDPOINT and AWS keys set, from a
+bucket. Printed are the medians of three. For memory, jobs of 10^4 and 10^5 images that share a few small objects
+are exported in processes of their own, and the peak of resident memory of each is printed.
+"""
+
+import argparse
+import hashlib
+import io
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from dispatcher.export.beginning import check_wish
+from dispatcher.export.engine import Exporter, Way
+from dispatcher.export.options import ExportOptions
+from dispatcher.export.sources import sources_of
+from dispatcher.export.targets import FolderTarget
+from dispatcher.farm import Farm
+from dispatcher.submission import submit
+from storage.blobs import BlobStore
+from storage.settings import Settings
+from storage.spec import ModelFacts, check_job_file, digest, freeze
+from storage.spec.plan import Plan
+from storage.sql import images, jobs
+from storage.sql.lookups import environment_id, model_ids, plan_id, prompt_ids
+from storage.states import ImageState, JobState
+
+ROUNDS = 3
+PAGE = 5000
+FACTS = ModelFacts(digest="sha256:" + "a" * 64, family="Bench", width=512, height=512, guidance_scale=7.5)
+PLAN = Plan(device_type="cpu", dtype="float32", batch=8, threads=1, tf32=False)
+
+
+def make_job(farm: Farm, count: int, *, size: int, objects: int) -> str:
+    """A job that is done: `count` images whose rows name `objects` different objects of `size` bytes in turn."""
+    folder = farm.settings.home
+    (folder / "model").mkdir(parents=True, exist_ok=True)
+    prompts = [f"a fox, picture {number}" for number in range(100)]
+    raw = {"model": "model", "axes": {"prompt": prompts, "seed": {"start": 0, "count": count // 100}}}
+    spec = freeze(check_job_file(raw), base=folder, name="bench", max_images=10**9)
+    row = submit(
+        spec, settings=farm.settings, database=farm.database, store=farm.store, source="x", new=True
+    ).row  # fmt: skip
+    stored = [_stored(farm.store, f"jobs/{row.id}/bench/{place:09d}.png", size) for place in range(objects)]
+    job = farm.specs.load(row.id, spec_hash=row.spec_hash)
+    with farm.database.write() as connection:
+        key = next(iter(spec.models))
+        jobs.change(connection, row.id, models={key: FACTS.to_json()}, state=JobState.DONE, done=count)
+        shared = {
+            "job": row.id, "state": ImageState.DONE,
+            "model": model_ids(connection, {key: (FACTS.digest, "Bench")})[key],
+            "plan": plan_id(connection, PLAN), "environment": environment_id(connection, {"torch": "2"}, digest="x"),
+            "labels": {}, "options": {}, "chunk": 1, "attempt": 1, "run": "r", "worker": "w", "recorded_at": 0.0,
+            "scores": {}, "scheduler": "own", "width": 512, "height": 512, "guidance_scale": 7.5, "steps": 30,
+        }  # fmt: skip
+        ids = prompt_ids(connection, prompts)
+        for start in range(0, count, PAGE):
+            page = []
+            for number in range(start, min(count, start + PAGE)):
+                place = job[number]
+                assert place is not None
+                name, sha256 = stored[number % objects]
+                page.append({
+                    **shared, "number": number, "seed": place.values["seed"], "prompt": ids[place.values["prompt"]],
+                    "recipe_hash": digest(job.recipe(place, {key: FACTS})), "key": name, "sha256": sha256,
+                    "pixel_sha256": sha256, "bytes": size,
+                })  # fmt: skip
+            images.add(connection, page)
+    return row.id
+
+
+def plain_copy(store: BlobStore, keys: list[str], to: Path) -> None:
+    """The yardstick: every object into one tar."""
+    with tarfile.open(to, "w") as tar:
+        for key in keys:
+            data = store.get(key)
+            info = tarfile.TarInfo(Path(key).name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+
+
+def export(farm: Farm, job_id: str, to: Path, layout: str) -> None:
+    """An export as the command makes it, without the card."""
+    wish = check_wish(sources_of(farm, [job_id]), ExportOptions(format=layout))  # type: ignore[arg-type]
+    exporter = Exporter(farm, FolderTarget(to), wish, Way())
+    exporter.finish = lambda _: None  # type: ignore[method-assign]
+    exporter.run(lambda _: None)
+
+
+def speed(farm: Farm, folder: Path, *, count: int, size: int) -> None:
+    """Print images per second and the ratio to a plain copy."""
+    job_id = make_job(farm, count, size=size, objects=count)
+    with farm.database.read() as connection:
+        keys = [row.key for row in images.of_job(connection, job_id) if row.key is not None]
+    ways: dict[str, Callable[[Path], None]] = {
+        "plain copy": lambda to: plain_copy(farm.store, keys, to),
+        "webdataset": lambda to: export(farm, job_id, to, "webdataset"),
+        "parquet": lambda to: export(farm, job_id, to, "parquet"),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(ROUNDS):
+        for name, way in ways.items():
+            to = folder / f"out-{name.replace(' ', '-')}-{turn}"
+            began = time.perf_counter()
+            way(to)
+            taken[name].append(count / (time.perf_counter() - began))
+            shutil.rmtree(to) if to.is_dir() else to.unlink()
+    yardstick = statistics.median(taken["plain copy"])
+    for name, speeds in taken.items():
+        found = statistics.median(speeds)
+        print(f"  {name:<12} {found:8.0f} images/s  {found * size / 1e6:7.0f} MB/s  ratio {found / yardstick:.2f}")
+
+
+def memory(home: Path) -> None:
+    """Export the job of a farm and print the peak of this process, which did nothing else."""
+    farm = Farm(Settings(home=home))
+    began = time.perf_counter()
+    export(farm, "bench", home / "out", "webdataset")
+    seconds = time.perf_counter() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"  peak of memory {peak // 1024} MB in {seconds:.0f} s")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--kilobytes", type=int, default=400)
+    parser.add_argument("--memory", default="10000,100000")
+    parser.add_argument("--memory-of", type=Path, help=argparse.SUPPRESS)
+    said = parser.parse_args()
+    if said.memory_of is not None:
+        memory(said.memory_of)
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        print(f"{said.images} images of {said.kilobytes} KB, from a folder")
+        speed(Farm(Settings(home=folder / "a")), folder, count=said.images, size=said.kilobytes * 1000)
+        if "FARM_S3_ENDPOINT" in os.environ:
+            print(f"{said.images} images of {said.kilobytes} KB, from a bucket at {os.environ['FARM_S3_ENDPOINT']}")
+            bucket = Settings(home=folder / "b", store_url=f"s3://bench-{os.getpid()}")
+            speed(Farm(bucket), folder, count=said.images, size=said.kilobytes * 1000)
+        for count in filter(None, said.memory.split(",")):
+            home = folder / f"memory-{count}"
+            make_job(Farm(Settings(home=home)), int(count), size=2000, objects=50)
+            print(f"{count} images of 2 KB", flush=True)
+            subprocess.run([sys.executable, "-m", "benchmarks.export", "--memory-of", str(home)], check=True)
+
+
+def _stored(store: BlobStore, key: str, size: int) -> tuple[str, str]:
+    data = os.urandom(size)
+    store.put(key, data)
+    return key, hashlib.sha256(data).hexdigest()
+
+
+if __name__ == "__main__":
+    main()

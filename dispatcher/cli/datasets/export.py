@@ -1,0 +1,150 @@
+"""The command that makes a data set of jobs."""
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dispatcher.cli.common import echo_json, json_option, open_farm, plain_option
+
+if TYPE_CHECKING:
+    from dispatcher.export.engine import Outcome
+    from storage.marks.credentials import Signing
+
+_FLAGS = ("truncated", "nsfw", "low_variance")
+
+
+@click.command(short_help="Make a data set of jobs: tars, parquet, or a folder of pictures.")
+@click.argument("jobs", nargs=-1, required=True, metavar="JOB...")
+@click.option("--to", required=True, metavar="FOLDER|s3://BUCKET/PREFIX", help="Where the data set goes.")
+@click.option(
+    "--as", "format_", type=click.Choice(["webdataset", "imagefolder", "parquet", "folder"]), default="webdataset",
+    show_default=True, help="Layout. A folder holds pictures only, or with .txt captions.",
+)  # fmt: skip
+@click.option("--where", metavar="EXPR", help="Only images such as \"scheduler='ddim' and guidance_scale<8\".")
+@click.option("--with-rejected", is_flag=True, help="Also images that the quality rules of their job reject.")
+@click.option("--without", metavar="FLAG,...", help="No images with these flags: truncated, nsfw, low_variance.")
+@click.option("--limit", type=click.IntRange(1), help="At most that many images.")
+@click.option("--split", metavar="NAME=SHARE,...", help="Such as train=0.9,test=0.1. [default: all in train]")
+@click.option(
+    "--split-by", type=click.Choice(["image", "prompt"]), default="image", show_default=True,
+    help="What never changes its split; prompt keeps all images of one together.",
+)  # fmt: skip
+@click.option("--caption", default="prompt", show_default=True, metavar="COLUMN", help="Column or label for captions.")
+@click.option("--captions", is_flag=True, help="With --as folder: a .txt beside each picture.")
+@click.option("--cls", metavar="COLUMN", help="Label or text column that becomes the class, as a whole number.")
+@click.option("--name", "pattern", metavar="PATTERN", help="With --as folder: goes behind the number of each name.")
+@click.option("--size", metavar="WxH|N", help="Scale and crop to W x H pixels, or shrink the longer side to N.")
+@click.option("--format", "encode", type=click.Choice(["png", "jpeg", "webp"]), help="Encode anew.")
+@click.option("--quality", type=click.IntRange(1, 100), help="Of jpeg and webp.")
+@click.option("--metadata", type=click.Choice(["full", "minimal", "none"]), help="What the files themselves tell.")
+@click.option("--prompts/--no-prompts", default=True, help="Whether what is embedded in the files discloses prompts.")
+@click.option("--sign", type=click.Path(dir_okay=False, path_type=Path), help="Sign files (C2PA) by this certificate.")
+@click.option("--sign-key", type=click.Path(dir_okay=False, path_type=Path), help="Its private key, PEM.")
+@click.option("--shard-images", type=click.IntRange(1, 100_000), help="Images a shard. [default: about 1 GB]")
+@click.option("--append", is_flag=True, help="Add what is new to an export that is there.")
+@click.option("--check", is_flag=True, help="Read finished shards again; what is damaged is made anew.")
+@click.option("--skip-broken", is_flag=True, help="Leave out and list images whose objects are lost or damaged.")
+@click.option("--workers", type=click.IntRange(1, 128), default=8, show_default=True, help="Pictures read at a time.")
+@click.option("--dry-run", is_flag=True, help="Count and write nothing.")
+@plain_option
+@json_option
+def export(jobs: tuple[str, ...], to: str, as_json: bool, plain: bool, dry_run: bool, **said: Any) -> int:
+    """Make a data set of finished images, in the order of the jobs and of their numbers.
+
+    Every layout opens with `datasets`, tars also with `webdataset`, without code of ours. Repeat the same command to
+    go on with an export that was cut off: finished shards stay. Shards do not depend on --workers, and a repeated
+    export of the same images gives the same bytes; files that are signed differ each time.
+
+    \b
+    farm export @last --to set
+    farm export colors --to s3://bucket/colors --as parquet --split train=0.9,test=0.1
+    farm export colors --to lora --as folder --captions --size 512x512 --format jpeg
+    """  # noqa: D301  # the backspace tells Click to keep the lines
+    from dispatcher.export.beginning import check_wish
+    from dispatcher.export.engine import Exporter, Way
+    from dispatcher.export.following import following
+    from dispatcher.export.sources import sources_of
+    from dispatcher.export.targets import open_target
+
+    signing = _signing(said.pop("sign"), said.pop("sign_key"))
+    way = {name: said.pop(name) for name in ("workers", "append", "check", "skip_broken")}
+    options = _options(said, signing)
+    farm = open_farm()
+    target = open_target(to, farm.settings)
+    exporter = Exporter(farm, target, check_wish(sources_of(farm, jobs), options), Way(**way, signing=signing))
+    if dry_run:
+        _tell_forecast(exporter.forecast(), as_json=as_json)
+        return 0
+    with following(plain=plain, quiet=as_json) as say:
+        outcome = exporter.run(say)
+    _tell(outcome, target.address, as_json=as_json)
+    return 1 if outcome.left_out else 0
+
+
+def _options(said: dict[str, Any], signing: "Signing | None") -> Any:
+    from dispatcher.export.options import ExportOptions
+    from storage.errors import InvalidSpec, nearest
+
+    flags = tuple(sorted({flag.strip() for flag in (said.pop("without") or "").split(",") if flag.strip()}))
+    for flag in flags:
+        if flag not in _FLAGS:
+            raise InvalidSpec("--without", flag, f"is no flag; {nearest(flag, _FLAGS)}")
+    pattern, format_ = said.pop("pattern"), said.pop("format_")
+    for option, value in (("--captions", said["captions"] or None), ("--name", pattern)):
+        if value is not None and format_ != "folder":
+            raise InvalidSpec(option, None, "goes with --as folder only; other layouts hold captions and names anyway")
+    certificate = None if signing is None else hashlib.sha256(signing.chain).hexdigest()
+    return ExportOptions(**said, without=flags, name=pattern, format=format_, certificate=certificate)
+
+
+def _signing(certificate: Path | None, key: Path | None) -> "Signing | None":
+    from storage.errors import InvalidSpec, UnreadableFile
+    from storage.marks.credentials import Signing
+
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise InvalidSpec("--sign", None, "needs a certificate (--sign) and its key (--sign-key)")
+    try:
+        return Signing(chain=certificate.read_bytes(), key=key.read_bytes())
+    except OSError as error:
+        raise UnreadableFile(error.filename, (error.strerror or str(error)).lower()) from None
+
+
+def _tell_forecast(forecast: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        echo_json(forecast)
+        return
+    click.echo(
+        f"{forecast['images']} images in {forecast['shards']} shards of up to {forecast['shard_images']}, "
+        f"{_size(forecast['bytes_rendered'])} as rendered; {forecast['rejected']} rejected or failed"
+    )
+    for name, split in forecast["splits"].items():
+        click.echo(f"  {name}  {split['rows']} images, {split['shards']} shards")
+
+
+def _tell(outcome: "Outcome", address: str, *, as_json: bool) -> None:
+    index = outcome.index
+    if as_json:
+        echo_json(outcome.to_json() | {"to": address})
+        return
+    for name in outcome.remade:
+        click.echo(f"made anew, since it was missing or damaged: {name}")
+    total = sum(shard.rows for shard in index.shards.values())
+    size = sum(shard.bytes for shard in index.shards.values())
+    listed = sum(shard.rows for shard in index.rejected.values())
+    click.echo(f"{total} images in {len(index.shards)} shards, {_size(size)}, in {address}; {outcome.images} are new")
+    if listed:
+        click.echo(f"{listed} images are not in it: metadata/rejected-*.parquet says why")
+    if outcome.left_out:
+        click.echo(f"{outcome.left_out} of them are lost or damaged; 'farm fsck --repair' has them rendered again")
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

@@ -1,0 +1,137 @@
+"""What an export starts from: an empty place, or one that an earlier run left with an index.
+
+An index binds: other options or other jobs would mix two data sets in one place, so they are refused by name.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import ColumnElement
+
+from dispatcher.export.formats import LAYOUTS
+from dispatcher.export.index import INDEX, Index
+from dispatcher.export.loading import Caption, caption_of
+from dispatcher.export.options import ExportOptions, differences
+from dispatcher.export.planning import round_down
+from dispatcher.export.selection.conditions import condition, field_of
+from dispatcher.export.selection.parsing import parse
+from dispatcher.export.selection.tree import Name
+from dispatcher.export.sources import Source, label_columns, labels_of
+from dispatcher.export.targets import Target, TargetRefused
+from storage.errors import InvalidSpec, UserError
+from storage.sql import Database, selecting
+
+MAX_CLASSES = 10_000
+
+
+class ExportRefused(UserError):
+    """An export cannot go on there. Args: target, reason."""
+
+    text = "--to {0}: {1}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wish:
+    """What is asked for, checked."""
+
+    sources: Sequence[Source]
+    options: ExportOptions
+    labels: tuple[str, ...]  # of all jobs
+    where: ColumnElement[bool] | None
+    caption: Caption
+    cls: Caption | None
+
+
+def check_wish(sources: Sequence[Source], options: ExportOptions) -> Wish:
+    """Check options against the jobs. Raises InvalidSpec, UnknownName."""
+    labels = labels_of(sources)
+    where = None if options.where is None else condition(parse(options.where), labels=labels)
+    cls = None if options.cls is None else caption_of(options.cls, "--cls", labels=labels)
+    caption = caption_of(options.caption, "--caption", labels=labels)
+    _ = options.splits  # checked here, before anything is made
+    return Wish(sources=sources, options=options, labels=labels, where=where, caption=caption, cls=cls)
+
+
+def open_index(target: Target, wish: Wish, *, append: bool) -> Index | None:
+    """The index of an export that is there, or None for a new one.
+
+    Raises:
+        ExportRefused: It was made of other jobs or with other options.
+        TargetRefused: The place holds something else.
+        IndexRefused: The index is damaged, or of another version.
+    """
+    if not target.exists(INDEX):
+        stranger = next((name for name in target.list() if not name.startswith(".farm/")), None)
+        if stranger is not None:
+            raise TargetRefused(target.address, f"holds {stranger!r} and is no export; choose an empty place")
+        if append:
+            raise ExportRefused(target.address, "there is no export to append to; leave --append out")
+        return None
+    index = Index.decode(target.get(INDEX), place=f"{target.address}/{INDEX}")
+    _check_options(target, index, wish)
+    _check_jobs(target, index, wish, append=append)
+    return index
+
+
+def new_index(database: Database, wish: Wish) -> Index:
+    """The index of a new export."""
+    parts = tuple(source.part for source in wish.sources)
+    ids = [part.id for part in parts]
+    layout = LAYOUTS[wish.options.format]
+    with database.read() as connection:
+        mean = selecting.mean_bytes(connection, ids)
+    fitting = round_down(layout.aim_bytes / mean if mean else layout.most_images, most=layout.most_images)
+    return Index(
+        format=wish.options.format, options=wish.options.to_json(), jobs=parts,
+        shard_images=wish.options.shard_images or fitting, labels=label_columns(wish.labels),
+        classes=_classes(database, wish, ids), plain=ids[0] if len(ids) == 1 else None,
+    )  # fmt: skip
+
+
+def grown_index(database: Database, wish: Wish, index: Index) -> Index:
+    """The index at the start of a further round: jobs as they are now, classes that are new behind the others."""
+    parts = tuple(source.part for source in wish.sources)
+    classes = _classes(database, wish, [part.id for part in parts])
+    added = tuple(name for name in classes if name not in index.classes)
+    return replace(index, jobs=parts, classes=(*index.classes, *added))
+
+
+def _classes(database: Database, wish: Wish, ids: Sequence[str]) -> tuple[str, ...]:
+    cls = wish.cls
+    if cls is None:
+        return ()
+    field = field_of(Name(cls.column, "label" if cls.is_label else ""), labels=wish.labels)
+    if field.kind != "text":
+        raise InvalidSpec("--cls", cls.column, "holds no texts; choose a label or a column such as scheduler")
+    with database.read() as connection:
+        found = selecting.values_of(connection, ids, field, where=wish.where, limit=MAX_CLASSES + 1)
+    if None in found:
+        shown = f"label.{cls.column}" if cls.is_label else cls.column
+        raise InvalidSpec("--cls", cls.column, f"some images have none; add --where '{shown} is not null'")
+    if len(found) > MAX_CLASSES:
+        raise InvalidSpec("--cls", cls.column, f"has more than {MAX_CLASSES} different values")
+    return tuple(name for name in found if name is not None)
+
+
+def _check_options(target: Target, index: Index, wish: Wish) -> None:
+    changed = differences(
+        {**index.options, "format": index.format}, {**wish.options.to_json(), "format": wish.options.format}
+    )
+    if changed:
+        rule = f"was exported with other options ({'; '.join(changed)}); repeat them, or export to another place"
+        raise ExportRefused(target.address, rule)
+
+
+def _check_jobs(target: Target, index: Index, wish: Wish, *, append: bool) -> None:
+    old, new = index.jobs, [source.part for source in wish.sources]
+    known = [part.id for part in new[: len(old)]]
+    if known != [part.id for part in old] or (len(new) > len(old) and not append):
+        shown = " ".join(f"{part.name} ({part.id})" for part in old)
+        hint = "name these first, and further ones with --append" if len(new) >= len(old) else "name all of them"
+        raise ExportRefused(target.address, f"is an export of {shown}; {hint}, or export to another place")
+    if append:
+        return
+    for was, now in zip(old, new, strict=True):
+        if was.spec_hash != now.spec_hash:
+            rule = f"job {now.name} ({now.id}) was extended since; --append adds what is new"
+            raise ExportRefused(target.address, rule)

@@ -1,0 +1,109 @@
+"""The end of an export: what stands beside its shards is made from its index and its tables, checksums last.
+
+Everything is made anew each time, from what lies in the target: the same shards give the same files, and an export
+that was extended gets a card of the whole.
+"""
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+from dispatcher.export.card.croissant import CROISSANT, croissant
+from dispatcher.export.card.facts import JobFacts
+from dispatcher.export.card.licences import NOTES, notes
+from dispatcher.export.card.plots.drawing import plots
+from dispatcher.export.card.plots.sample import sample
+from dispatcher.export.card.sums import SUMS, checksums
+from dispatcher.export.card.tallying import Tally
+from dispatcher.export.card.text.body import SAMPLE, card
+from dispatcher.export.index import Index
+from dispatcher.export.targets import Target
+
+README: Final = "README.md"
+_BATCH: Final = 2048  # rows
+_COUNTED: Final = (
+    "state", "rejected", "reason", "file_name", "prompt", "labels", "scheduler", "model", "plan", "device_type",
+    "torch", "diffusers", "transformers", "steps", "guidance_scale", "strength", "width", "height", "take",
+    "truncated", "nsfw", "low_variance", "clip", "aesthetic", "safety",
+)  # fmt: skip
+
+
+def finish(target: Target, index: Index, jobs: Sequence[JobFacts]) -> None:
+    """Write README.md, croissant.json, LICENSE-NOTES.md, plots/ and, last, SHA256SUMS.
+
+    Args:
+        target: Where the shards, their tables and the index are already.
+        index: Of the export.
+        jobs: That it was made of, in its order.
+
+    Raises:
+        BlobMissing: A table that the index names is not there.
+        StoreAway: Repeat it.
+        DiskFull: Repeat it when there is room.
+    """
+    tally, known = _counted(target, index)
+    shown = list(_drawn(target, index, tally))
+    suffix = tally.suffixes.most_common(1)[0][0] if tally.suffixes else "png"
+    text = card(index, jobs, tally, suffix=suffix, plots=shown, features=_features(target, index))
+    target.put(README, text.encode())
+    target.put(CROISSANT, croissant(index, jobs, suffix=suffix, versions=_versions(tally)).encode())
+    target.put(NOTES, notes(jobs).encode())
+    target.put(SUMS, checksums(target, index, known=known).encode())
+
+
+def _counted(target: Target, index: Index) -> tuple[Tally, dict[str, str]]:
+    """Counts over all tables, one table and one batch at a time; hashes of pictures that lie as files."""
+    import pyarrow.parquet as pq
+
+    tally, known = Tally(), dict[str, str]()
+    lying = index.format in ("imagefolder", "folder")
+    for name in tables_of(index):
+        table = pq.ParquetFile(io.BytesIO(target.get(name)))
+        columns = [column for column in (*_COUNTED, "sha256_exported") if column in table.schema_arrow.names]
+        for batch in table.iter_batches(_BATCH, columns=columns):
+            tally.read(batch)
+            if lying:  # some hundred bytes a picture: a folder of millions of files has other troubles
+                known.update(_hashes(batch))
+    return tally, known
+
+
+def _hashes(batch: "pa.RecordBatch") -> Iterator[tuple[str, str]]:
+    pairs = zip(batch["file_name"].to_pylist(), batch["sha256_exported"].to_pylist(), strict=True)
+    return ((name, sha256) for name, sha256 in pairs if name is not None and sha256 is not None)
+
+
+def tables_of(index: Index) -> list[str]:
+    """Names of all tables of rows: of what is in the set, then of what is not."""
+    return [shard.metadata for _, shard in (*sorted(index.shards.items()), *sorted(index.rejected.items()))]
+
+
+def _drawn(target: Target, index: Index, tally: Tally) -> Iterator[tuple[str, str]]:
+    """Write the pictures of the card; name and what each shows."""
+    mosaic = sample(target, index)
+    if mosaic is not None:
+        target.put(SAMPLE, mosaic)
+        yield SAMPLE, "images spread over the whole set"
+    for name, shows, data in plots(tally):
+        target.put(name, data)
+        yield name, shows
+
+
+def _versions(tally: Tally) -> dict[str, str]:
+    """Versions of the libraries, where all images have the same."""
+    found: dict[str, set[str]] = {"torch": set(), "diffusers": set(), "transformers": set()}
+    for words in tally.versions:
+        for name, word in zip(found, words, strict=False):
+            found[name].add(word)
+    return {name: next(iter(words)) for name, words in found.items() if len(words) == 1 and words != {""}}
+
+
+def _features(target: Target, index: Index) -> list[Mapping[str, Any]]:
+    """Columns of a parquet export as `dataset_info` names them, of its first shard."""
+    if index.format != "parquet" or not index.shards:
+        return []
+    from dispatcher.export.card.features import features_of
+
+    return features_of(target, min(index.shards))

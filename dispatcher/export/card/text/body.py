@@ -1,0 +1,117 @@
+"""The whole of README.md from finished parts. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from dispatcher.export.card.facts import JobFacts
+from dispatcher.export.card.tallying import Tally
+from dispatcher.export.card.text.escaping import cell, code, number, size, table
+from dispatcher.export.card.text.front import front_matter, title
+from dispatcher.export.card.text.loading import loading
+from dispatcher.export.card.text.made import made
+from dispatcher.export.card.text.outcome import outcome
+from dispatcher.export.index import Index
+from dispatcher.provenance.columns import COLUMNS, LABEL_PREFIX, ROW_SCHEMA
+
+SAMPLE: Final = "plots/sample.png"
+_SHARDS: Final = 50  # rows of the table
+
+
+def card(
+    index: Index, jobs: Sequence[JobFacts], tally: Tally, *, suffix: str = "png",
+    plots: Sequence[tuple[str, str]] = (), features: Sequence[Mapping[str, Any]] = (),
+) -> str:  # fmt: skip
+    """The text of README.md.
+
+    Args:
+        index: Of the export.
+        jobs: That it was made of.
+        tally: Counts over the rows of its tables.
+        suffix: Of the pictures.
+        plots: File names and what they show; the mosaic of images is shown first.
+        features: Columns of a parquet export.
+    """
+    others = [(name, shows) for name, shows in plots if name != SAMPLE]
+    parts = [f"# {cell(title(jobs), limit=200)}", _opening(index, jobs)]
+    parts += [f"![{shows}]({name})" for name, shows in plots if name == SAMPLE]
+    parts += [_shards(index), loading(index, suffix=suffix), made(jobs, tally), outcome(jobs, tally, others)]
+    parts += [_columns(index), _provenance(index, jobs), _LIMITS]
+    return front_matter(index, jobs, suffix=suffix, features=features) + "\n" + "\n\n".join(parts) + "\n"
+
+
+def _opening(index: Index, jobs: Sequence[JobFacts]) -> str:
+    rows = sum(entry["rows"] for entry in index.splits.values())
+    modes = ", ".join(sorted({job.mode for job in jobs}))
+    models = sorted({cell(model.name) for job in jobs for model in job.models if model.kind == "checkpoint"})
+    by = f" by {', '.join(models[:5])}" + (f" and {len(models) - 5} more models" if len(models) > 5 else "")
+    return (
+        f"{number(rows)} synthetic images ({modes}), rendered{by if models else ''}. Each comes with all that decided "
+        "it: prompt, seed, sampler, model by its digest, and the plan of the computation. No photograph of the real "
+        "world is among them."
+        if "text-to-image" in modes and "," not in modes
+        else f"{number(rows)} synthetic images ({modes}), rendered{by if models else ''}. Each comes with all that "
+        "decided it: prompt, seed, sampler, model and input images by their digests, and the plan of the computation."
+    )
+
+
+def _shards(index: Index) -> str:
+    """Splits, then shards of each."""
+    sizes = {split: sum(index.shards[name].bytes for name in entry["shards"]) for split, entry in index.splits.items()}
+    rows = [(code(split), number(entry["rows"]), number(len(entry["shards"])), size(sizes[split]))
+            for split, entry in index.splits.items()]  # fmt: skip
+    listed = [(code(name), number(shard.rows), size(shard.bytes), code(shard.sha256[:16]))
+              for name, shard in sorted(index.shards.items())[:_SHARDS]]  # fmt: skip
+    more = len(index.shards) - len(listed)
+    parts = ["## Splits and shards", f"Format: `{index.format}`."]
+    parts += [table(("split", "images", "shards", "size"), rows, right=3)]
+    parts += [table(("shard", "images", "size", "SHA-256 begins"), listed)]
+    parts += [f"{number(more)} more shards stand in `.farm/index.json`."] if more > 0 else []
+    broken = sum(shard.broken for shard in index.shards.values())
+    if broken:
+        parts.append(f"{number(broken)} images were left out, since their files were lost or damaged.")
+    return "\n\n".join([*parts, "`sha256sum -c SHA256SUMS` checks every file."])
+
+
+def _columns(index: Index) -> str:
+    rows = [(code(column.name), column.type, column.note) for column in COLUMNS]
+    rows += [(code(LABEL_PREFIX + name), "string", f"label {cell(name)}") for name in index.labels]
+    return f"## Columns\n\n{_COLUMNS}\n\n{table(('column', 'type', 'note'), rows)}"
+
+
+_COLUMNS: Final = (
+    f"Rows of `metadata/*.parquet`, schema {ROW_SCHEMA}: one for each image of the set, and in `metadata/rejected-*` "
+    "one for each that is not in it. Which worker made an image, and when, is not told: the same recipe has the same "
+    "row."
+)
+
+
+def _provenance(index: Index, jobs: Sequence[JobFacts]) -> str:
+    options = index.options
+    said = {str(job.output.get("metadata", "full")) for job in jobs}
+    levels = {str(options["metadata"])} if options.get("metadata") else said
+    parts = ["## Marks in the files", *(_MARKS[level] for level in ("full", "minimal", "none") if level in levels)]
+    if options.get("prompts") is False:
+        parts.append("Prompts are not told in the files; they stand in the tables.")
+    if options.get("certificate"):
+        parts.append("Each file is signed with C2PA content credentials.")
+    return "\n\n".join(parts)
+
+
+_MARKS: Final = {
+    "full": (
+        "Pictures carry their provenance as JSON (recipe, plan, digests of models), the `parameters` text that A1111 "
+        "and tools like it read, and XMP with the IPTC `DigitalSourceType` that says that a model made them."
+    ),
+    "minimal": "Pictures carry XMP with the IPTC `DigitalSourceType` that says that a model made them, and no recipe.",
+    "none": "Pictures carry no marks; that a model made them stands in this card and in `croissant.json`.",
+}
+_LIMITS: Final = """\
+## Limits
+
+- The images are what models make of words: they are no evidence of the world, and carry the models' biases.
+- The A1111 `parameters` text is a copy for convenience and loses something: line ends, options that it \
+has no word for. The record is the JSON beside it and the row in the table.
+- An image can be rendered again pixel for pixel only under the same plan, on the same kind of device, with the same \
+library versions. Elsewhere it comes out alike.
+- Rejection rates tell of the rules above, not of how good the images are.
+- Licences: see [LICENSE-NOTES.md](LICENSE-NOTES.md)."""

@@ -1,0 +1,245 @@
+"""An export from its start to its card.
+
+    plan frozen ─► for each shard that is not finished: read ahead, check, finish, write, put, index ─► card
+
+A shard counts when the index names it, and the index is written after each. So whatever happens, a run that is
+repeated goes on, and its shards are the same to the byte.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from dispatcher.export.beginning import Wish, grown_index, new_index, open_index
+from dispatcher.export.checking import sound
+from dispatcher.export.formats import LAYOUTS, Setting
+from dispatcher.export.index import INDEX, REJECTED, BrokenImage, Index
+from dispatcher.export.loading import Loader
+from dispatcher.export.pictures import Finishing, finishing_of
+from dispatcher.export.planning import Choice, summary
+from dispatcher.export.rounds import Selection, freeze_plan, read_plans
+from dispatcher.export.shards.making import Maker, rows_of
+from dispatcher.export.targets import Target
+from dispatcher.farm import Farm
+from dispatcher.provenance.columns import with_labels
+from storage.errors import InvalidSpec
+from storage.marks.credentials import Signing
+from storage.spec import Numbers
+from storage.sql import selecting
+
+BROKEN_TABLE = "metadata/rejected-broken.parquet"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Way:
+    """How an export is done; nothing here decides a byte."""
+
+    workers: int = 8
+    append: bool = False
+    check: bool = False
+    skip_broken: bool = False
+    signing: Signing | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """How far it is."""
+
+    done: int  # images of this run
+    total: int
+    bytes: int
+    shards: int  # finished, those of earlier runs included
+    of: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What an export came to."""
+
+    index: Index
+    images: int  # exported by this run
+    kept: int  # shards of earlier runs
+    remade: tuple[str, ...]  # shards of earlier runs that were missing or damaged
+
+    @property
+    def left_out(self) -> int:
+        """Images that are lost or damaged."""
+        return self.index.rejected[BROKEN_TABLE].rows if BROKEN_TABLE in self.index.rejected else 0
+
+    def to_json(self) -> dict[str, object]:
+        """For scripts."""
+        shards = self.index.shards.values()
+        return {
+            "format": self.index.format, "jobs": [job.id for job in self.index.jobs], "splits": self.index.splits,
+            "images": sum(shard.rows for shard in shards), "new": self.images, "shards": len(shards),
+            "bytes": sum(shard.bytes for shard in shards), "left_out": self.left_out,
+            "not_exported": sum(shard.rows for shard in self.index.rejected.values()), "remade": list(self.remade),
+        }  # fmt: skip
+
+
+Say = Callable[[Progress], None]
+
+
+class Exporter:
+    """One run of `farm export`."""
+
+    def __init__(self, farm: Farm, target: Target, wish: Wish, way: Way) -> None:
+        self._farm = farm
+        self._target = target
+        self._wish = wish
+        self._way = way
+        options = wish.options
+        self._choice = Choice(
+            splits=options.splits, with_rejected=options.with_rejected, without=frozenset(options.without)
+        )
+        self._finishing = finishings(wish, way.signing)
+        self._selection = Selection(
+            database=farm.database, sources=wish.sources, choice=self._choice, where=wish.where, limit=options.limit
+        )
+
+    def forecast(self) -> dict[str, object]:
+        """What a new export would hold, with nothing written."""
+        index = new_index(self._farm.database, self._wish)
+        found = summary(self._selection.first_round(shard_images=index.shard_images))
+        with self._farm.database.read() as connection:
+            mean = selecting.mean_bytes(connection, [part.id for part in index.jobs])
+        rejected = found.pop(REJECTED, {"rows": 0})
+        images = sum(entry["rows"] for entry in found.values())
+        return {
+            "format": index.format, "splits": dict(sorted(found.items())), "images": images,
+            "rejected": rejected["rows"], "shards": sum(entry["shards"] for entry in found.values()),
+            "shard_images": index.shard_images, "bytes_rendered": round(images * mean),
+        }  # fmt: skip
+
+    def run(self, say: Say) -> Outcome:
+        """Export. Safe to repeat: it goes on behind the last finished shard.
+
+        Raises:
+            UserError: The place holds another export.
+            ImageUnreadable: An object is missing or damaged.
+            StoreAway: Repeat it.
+            DiskFull: Repeat it when there is room.
+        """
+        self._target.prepare()
+        index = open_index(self._target, self._wish, append=self._way.append)
+        is_new = index is None
+        if index is None:
+            index = new_index(self._farm.database, self._wish)
+            freeze_plan(self._target, 0, self._selection.first_round(shard_images=index.shard_images))
+            self._save(index)
+        found = replace(index, jobs=tuple(source.part for source in self._wish.sources[: len(index.jobs)]))
+        index, remade = self._inspected(found)
+        kept = len(index.shards)
+        index, images = self._fill(index, say)
+        if self._way.append and not is_new:
+            grown = grown_index(self._farm.database, self._wish, index)
+            further = self._selection.next_round(read_plans(self._target, index.rounds), grown)
+            if freeze_plan(self._target, index.rounds, further):
+                grown = replace(grown, rounds=index.rounds + 1, complete=False)
+                self._save(grown)
+                index, more = self._fill(grown, say)
+                images += more
+        self.finish(index)
+        return Outcome(index=index, images=images, kept=kept, remade=remade)
+
+    def _inspected(self, index: Index) -> tuple[Index, tuple[str, ...]]:
+        """Take what is missing or damaged out of the index, so that it is made again."""
+        bad = []
+        for name, shard in [*index.shards.items(), *index.rejected.items()]:
+            if not sound(self._target, name, shard, format_=index.format, read=self._way.check):
+                index = index.without(name)
+                bad.append(name)
+        return index, tuple(bad)
+
+    def _fill(self, index: Index, say: Say) -> tuple[Index, int]:
+        """Make the shards that are planned and not finished. Returns the index and the number of images."""
+        layout = LAYOUTS[index.format](self._setting(index))
+        todo, of = 0, 0
+        for planned in read_plans(self._target, index.rounds):
+            of += planned.split != REJECTED
+            if planned.split != REJECTED and not index.has(layout.shard_name(planned)):
+                todo += planned.rows
+        done = size = 0
+        pool = ThreadPoolExecutor(self._way.workers, thread_name_prefix="export")
+        try:
+            maker = self._maker(index, pool)
+            for planned in read_plans(self._target, index.rounds):
+                if index.has(layout.shard_name(planned)) or index.has(layout.metadata_name(planned)):
+                    continue
+                if planned.split == REJECTED:
+                    index = index.with_shard(*maker.list_rejected(planned, self._choice))
+                for step in maker.make(planned) if planned.split != REJECTED else ():
+                    if isinstance(step, int):
+                        done, size = done + 1, size + step
+                        say(Progress(done=done, total=todo, bytes=size, shards=len(index.shards), of=of))
+                    else:
+                        index = index.with_shard(*step)
+                self._save(index)
+            index = self._list_broken(index, maker)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+        index = replace(index, complete=True)
+        self._save(index)
+        return index, done
+
+    def _maker(self, index: Index, pool: ThreadPoolExecutor) -> Maker:
+        wish, layout = self._wish, LAYOUTS[index.format](self._setting(index))
+        loader = Loader(
+            store=self._farm.store, target=self._target, layout=layout,
+            sources={source.row.id: source for source in wish.sources}, finishing=self._finishing,
+            prefixed=frozenset(source.row.id for source in wish.sources) - {index.plain}, labels=index.labels,
+            caption=wish.caption, cls=wish.cls,
+            classes=None if wish.cls is None else {name: place for place, name in enumerate(index.classes)},
+        )  # fmt: skip
+        return Maker(
+            database=self._farm.database, target=self._target, layout=layout, loader=loader, pool=pool,
+            threads=self._way.workers, skip_broken=self._way.skip_broken,
+        )  # fmt: skip
+
+    def _setting(self, index: Index) -> Setting:
+        options = self._wish.options
+        return Setting(
+            columns=with_labels(index.labels), classes=index.classes if options.cls is not None else None,
+            captions=options.captions, name=options.name,
+        )  # fmt: skip
+
+    def _list_broken(self, index: Index, maker: Maker) -> Index:
+        """Write the table of what was left out, as far as no later round has it."""
+        left: dict[tuple[str, int], BrokenImage] = {}
+        for planned in read_plans(self._target, index.rounds):
+            shard = index.shards.get(maker.layout.shard_name(planned))
+            if shard is not None:
+                left = {key: image for key, image in left.items() if not planned.has(*key)}
+                left |= {(image.job, image.number): image for image in shard.left_out}
+        if not left:
+            return index.without(BROKEN_TABLE) if index.has(BROKEN_TABLE) else index
+        jobs = {job: Numbers.of(sorted(number for other, number in left if other == job)) for job, _ in left}
+        told = (
+            maker.loader.row(image) | {"reason": "broken", "detail": left[image.job, image.number].why}
+            for image in rows_of(self._farm.database, list(jobs.items()))
+        )
+        return index.with_shard(*maker.write_table(BROKEN_TABLE, told))
+
+    def finish(self, index: Index) -> None:
+        """Write the card and what goes with it. Raises StoreAway, DiskFull."""
+        from dispatcher.export.card.finishing import finish
+        from dispatcher.export.card.gathering import facts_of
+
+        with self._farm.database.read() as connection:
+            facts = [facts_of(connection, source.row, source.job) for source in self._wish.sources]
+        finish(self._target, index, facts)
+
+    def _save(self, index: Index) -> None:
+        self._target.put(INDEX, index.encode())
+
+
+def finishings(wish: Wish, signing: Signing | None) -> dict[str, Finishing]:
+    """How the pictures of each job are finished. Raises InvalidSpec."""
+    found = {
+        source.row.id: finishing_of(wish.options, source.job.spec.output, signing=signing) for source in wish.sources
+    }
+    formats = {finishing.wanted.format for finishing in found.values()}
+    if len(formats) > 1:
+        rule = "a data set holds pictures of one format; add --format png, jpeg or webp"
+        raise InvalidSpec("JOB", f"pictures are {' and '.join(sorted(formats))}", rule)
+    return found

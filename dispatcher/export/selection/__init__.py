@@ -1,0 +1,1 @@
+"""Which images of a job an export takes, and in which split each of them stands."""

@@ -1,0 +1,149 @@
+"""One shard: samples in their order into its file and its table, then both into the target, the table first."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from dispatcher.export.formats import Layout
+from dispatcher.export.index import REJECTED, BrokenImage, Shard
+from dispatcher.export.loading import Broken, Loader
+from dispatcher.export.planning import Choice, PlannedShard, why_not
+from dispatcher.export.shards.hashed import HashedFile
+from dispatcher.export.shards.prefetch import in_order
+from dispatcher.export.shards.sample import Sample
+from dispatcher.export.shards.tables import TableWriter, row_schema
+from dispatcher.export.targets import Target
+from storage.sql import Database, images
+from storage.sql.images import ImageRow
+from storage.sql.selecting import Candidate
+
+_PAGE: Final = 500
+
+
+@dataclass(slots=True)
+class _Filled:
+    """What a shard came to."""
+
+    bytes: int = 0
+    left_out: list[BrokenImage] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Maker:
+    """What all shards of an export are made with."""
+
+    database: Database
+    target: Target
+    layout: Layout
+    loader: Loader
+    pool: ThreadPoolExecutor
+    threads: int
+    skip_broken: bool = False
+
+    def make(self, planned: PlannedShard) -> Iterator[int | tuple[str, Shard]]:
+        """Make a shard; gives the size of each picture as it goes, and the finished shard last.
+
+        Raises:
+            ImageUnreadable: An object is missing or damaged, and that is not to be skipped.
+            StoreAway: Repeat the export.
+            DiskFull: Likewise.
+        """
+        filled = _Filled()
+        with self.target.draft() as draft, self.target.draft() as table_draft:
+            with HashedFile(draft) as file, HashedFile(table_draft) as table_file:
+                yield from self._fill(planned, file, table_file, filled)
+            name, metadata = self.layout.shard_name(planned), self.layout.metadata_name(planned)
+            self.target.take(metadata, table_draft)
+            own = table_file if name == metadata else file
+            if name != metadata:
+                self.target.take(name, draft)
+        yield name, Shard(
+            rows=planned.rows - len(filled.left_out), bytes=filled.bytes if self.layout.places_files else own.bytes,
+            file_bytes=own.bytes, sha256=own.sha256, split=planned.split, metadata=metadata,
+            metadata_sha256=table_file.sha256, left_out=tuple(filled.left_out),
+        )  # fmt: skip
+
+    def _fill(self, planned: PlannedShard, file: HashedFile, table_file: HashedFile, filled: _Filled) -> Iterator[int]:
+        writer = self.layout.writer(file)
+        table = TableWriter(table_file, row_schema(self.layout.setting.columns))
+        try:
+            for sample in self._samples(planned):
+                if isinstance(sample, Broken):
+                    filled.left_out.append(self._skip(sample))
+                    continue
+                if writer is not None:
+                    writer.add(sample)
+                table.add(sample.row)
+                filled.bytes += sample.size
+                yield sample.size
+            if writer is not None:
+                writer.close()
+            table.close()
+        except BaseException:
+            if writer is not None:
+                writer.abandon()
+            table.abandon()
+            raise
+
+    def list_rejected(self, planned: PlannedShard, choice: Choice) -> tuple[str, Shard]:
+        """Write a table of images that are not exported, with why."""
+        rows = (self._rejected_row(image, choice) for image in rows_of(self.database, planned.numbers))
+        return self.write_table(self.layout.metadata_name(planned), rows)
+
+    def write_table(self, name: str, rows: Iterable[Mapping[str, Any]]) -> tuple[str, Shard]:
+        """Write a table that stands for itself."""
+        count = 0
+        with self.target.draft() as draft:
+            with HashedFile(draft) as file:
+                table = TableWriter(file, row_schema(self.layout.setting.columns))
+                for row in rows:
+                    table.add(row)
+                    count += 1
+                table.close()
+            self.target.take(name, draft)
+        shard = Shard(
+            rows=count, bytes=file.bytes, file_bytes=file.bytes, sha256=file.sha256, split=REJECTED, metadata=name,
+            metadata_sha256=file.sha256,
+        )  # fmt: skip
+        return name, shard
+
+    def _samples(self, planned: PlannedShard) -> Iterator[Sample | Broken]:
+        rows = rows_of(self.database, planned.numbers)
+        return in_order(
+            rows, lambda image: self.loader.load(image, planned), pool=self.pool, threads=self.threads
+        )  # fmt: skip
+
+    def _skip(self, broken: Broken) -> BrokenImage:
+        if not self.skip_broken:
+            raise broken.error()
+        return BrokenImage(job=broken.image.job, number=broken.image.number, why=broken.why)
+
+    def _rejected_row(self, image: ImageRow, choice: Choice) -> dict[str, Any]:
+        row = self.loader.row(image)
+        candidate = Candidate(
+            image.number, image.state, image.rejected, image.recipe_hash, image.prompt, frozenset(image.flags)
+        )
+        why = why_not(candidate, with_rejected=choice.with_rejected, without=choice.without)
+        if why == "rejected":
+            return row | {"reason": why, "detail": image.rejected}
+        return row if why == "failed" else row | {"reason": why}
+
+
+def rows_of(database: Database, numbers: Sequence[tuple[str, Iterable[int]]]) -> Iterator[ImageRow]:
+    """The rows of some images in the order given, read in pages."""
+    for job_id, wanted in numbers:
+        page: list[int] = []
+        for number in wanted:
+            page.append(number)
+            if len(page) == _PAGE:
+                yield from _page(database, job_id, page)
+                page = []
+        yield from _page(database, job_id, page)
+
+
+def _page(database: Database, job_id: str, numbers: list[int]) -> list[ImageRow]:
+    if not numbers:
+        return []
+    with database.read() as connection:
+        return list(images.of_numbers(connection, job_id, numbers))

@@ -1,0 +1,122 @@
+"""How one image came to be: everything that is kept of it, in one document.
+
+The flat row of `columns` is what data sets carry; this is for one image, and knows its run and its times too. Names
+that both have mean the same.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from dispatcher.farm import Farm
+from dispatcher.provenance.rows import GENERATOR, NOISE_DTYPE, image_id
+from storage.errors import UnknownName
+from storage.spec import Job, Place, digest
+from storage.spec.number import number_of, place_of, show_number, take_of
+from storage.spec.recipe import model_key, models_of
+from storage.sql import images, registry
+from storage.sql.images import ImageRow
+from storage.sql.jobs import JobRow
+
+PROVENANCE_SCHEMA: Final = 3  # 2 had no noise, output, sources, takes, scores; 1 wrote silent recipe keys as null
+
+
+def provenance(farm: Farm, row: JobRow, number: int) -> dict[str, Any]:
+    """The recipe from the spec, and plan, environment, hashes and times from SQL.
+
+    Raises:
+        UnknownName: The job has no such image, or nothing came of it yet.
+    """
+    job = farm.specs.load(row.id, spec_hash=row.spec_hash)
+    shown = show_number(number)
+    if not 0 <= place_of(number) < len(job):
+        raise UnknownName("image", shown, f"{row.name} has numbers 0 to {len(job) - 1}")
+    place = job[number]
+    if place is None:
+        raise UnknownName("image", shown, "the job excludes this place")
+    with farm.database.read() as connection:
+        image = images.get(connection, row.id, number)
+        registered = {model.digest: model for model in registry.listing(connection)}
+    if image is None or row.models is None:
+        never = f"no such take of image {show_number(place_of(number))}"
+        hint = never if take_of(number) else f"not rendered yet; 'farm watch {row.id}' follows the job"
+        raise UnknownName("image", shown, hint)
+    licences = {known: model.license for known, model in registered.items()}
+    return {
+        "schema": PROVENANCE_SCHEMA,
+        **_identity(row, image),
+        "recipe": job.recipe(place, row.models),
+        "recipe_hash": image.recipe_hash,
+        "prompt": _prompt(image, place),
+        "noise": _noise(image, place),
+        "models": _models(job, row, place, licences),
+        "scheduler": image.scheduler,
+        "options": dict(image.options),
+        "labels": dict(image.labels),
+        "sources": [dict(source) for source in job.spec.sources],
+        "plan": dict(image.plan), "plan_hash": digest(dict(image.plan)), "batch": image.plan.get("batch"),
+        "environment": dict(image.environment),
+        "output": {**job.spec.output, "finish": image.finish},
+        "quality": _quality(image),
+        "flags": image.flags,
+        **_files(farm, image),
+        "run": {"worker": image.worker, "chunk": image.chunk, "attempt": image.attempt, "run": image.run},
+        "seconds": {"render": image.render_s, "encode": image.encode_s, "upload": image.upload_s},
+        "recorded_at": image.recorded_at,
+        "failure": None if image.reason is None else {"reason": image.reason, "detail": image.detail},
+    }  # fmt: skip
+
+
+def _identity(row: JobRow, image: ImageRow) -> dict[str, Any]:
+    number, take = place_of(image.number), take_of(image.number)
+    linked = image.linked_job is not None and image.linked_number is not None
+    return {
+        "image_id": image_id(row.id, image.number),
+        "job": {"id": row.id, "name": row.name, "user": row.user, "spec": row.spec_hash},
+        "number": number,
+        "take": take,
+        "parent": image_id(row.id, number_of(number, take=0)) if take else None,
+        "linked_from": image_id(str(image.linked_job), image.linked_number or 0) if linked else None,
+        "state": image.state,
+    }
+
+
+def _prompt(image: ImageRow, place: Place) -> dict[str, Any]:
+    template = getattr(place, "template", None)
+    return {
+        "text": image.prompt, "negative": image.negative_prompt, "template": template,
+        "bindings": dict(place.labels) if template is not None else None, "truncated": image.truncated,
+    }  # fmt: skip
+
+
+def _noise(image: ImageRow, place: Place) -> dict[str, Any]:
+    return {
+        "seed": str(image.seed),  # a text: JavaScript's numbers end at 2**53
+        "replicate": place.replicate, "generator": GENERATOR, "dtype": NOISE_DTYPE,
+        "size": [image.width, image.height],
+    }  # fmt: skip
+
+
+def _models(job: Job, row: JobRow, place: Place, licences: Mapping[str, str | None]) -> dict[str, Any]:
+    """The models that the image uses, the base checkpoint first, by what the job calls them."""
+    assert row.models is not None
+    found = {}
+    for key in (model_key(*named) for named in models_of(place.values)):
+        facts = row.models[key]
+        found[key] = {
+            "digest": facts.digest, "kind": facts.kind, "family": facts.family,
+            "source": job.spec.models.get(key, {}).get("source"), "license": licences.get(facts.digest),
+        }  # fmt: skip
+    return found
+
+
+def _quality(image: ImageRow) -> dict[str, Any]:
+    return {"phash": image.phash, "scores": dict(image.scores), "rejected": image.rejected}
+
+
+def _files(farm: Farm, image: ImageRow) -> dict[str, Any]:
+    made = None if image.key is None else {
+        "place": farm.store.locate(image.key), "sha256": image.sha256, "pixel_sha256": image.pixel_sha256,
+        "bytes": image.bytes,
+    }  # fmt: skip
+    previews = None if image.preview_key is None else farm.store.locate(image.preview_key)
+    return {"file": made, "previews": previews}

@@ -1,0 +1,138 @@
+"""Images that are the same or look the same, by their hashes. Exact: no pair is missed, none is made up. Pure.
+
+Two hashes that differ in at most d bits agree in at least one of d + 1 bands, since d differences cannot touch them
+all. So only hashes that share a band are compared: for d = 4 about 60 of 100,000. Where very many share a band
+(pictures that are nearly blank), they are divided by the bits that are left, in the same way. Equal hashes count once.
+
+Numbers come in ascending order. Of all that look like an image only lower numbers matter, so what is said of an image
+stays as it is when images with higher numbers are added.
+"""
+
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from dispatcher.quality.hashes import BITS, Bands, lowest_near
+
+NumberedHash = tuple[int, str]  # number, perceptual hash as 16 hex digits
+
+
+@dataclass(frozen=True, slots=True)
+class _Looks:
+    """Hashes without repetition, in the order in which they first come."""
+
+    numbers: "array[int]"
+    values: Any  # uint64, one a different hash
+    origins: Any  # of each value: the place of the first image that has it
+    kinds: Any  # of each image: the place of its value
+
+    def bits(self, kind: int, other: int) -> int:
+        """In how many bits two values differ."""
+        return (int(self.values[kind]) ^ int(self.values[other])).bit_count()
+
+
+def near(numbers_and_hashes: Iterable[NumberedHash], distance: int) -> Iterator[tuple[int, int, int]]:
+    """For each image the lowest-numbered one before it that looks like it.
+
+    Args:
+        numbers_and_hashes: Number and perceptual hash (16 hex digits), ascending by number.
+        distance: How many of 64 bits may differ, 0 to 16.
+
+    Yields:
+        Number, lower number, bits that differ; nothing for images without one. Ascending.
+    """
+    looks = _read(numbers_and_hashes)
+    yield from _tell(looks, lowest_near(looks.values, distance))
+
+
+def near_kept(numbers_and_hashes: Iterable[NumberedHash], distance: int) -> Iterator[tuple[int, int, int]]:
+    """Which images to leave out so that no two of the rest look alike.
+
+    Each image stays unless one with a lower number stays and looks like it.
+
+    Args:
+        numbers_and_hashes: As for `near`.
+        distance: Likewise.
+
+    Yields:
+        Number of an image that is left out, the lowest one that stays and looks like it, bits that differ; ascending.
+    """
+    looks = _read(numbers_and_hashes)
+    anchors = lowest_near(looks.values, distance)
+    kept = anchors == _counted(len(anchors))
+    bands = Bands(looks.values, distance)
+    for kind in (~kept).nonzero()[0].tolist():
+        if not kept[anchors[kind]]:  # what looks like it goes itself; another one may stay
+            anchors[kind] = bands.lowest_near(kind, among=kept)
+            kept[kind] = anchors[kind] == kind
+    yield from _tell(looks, anchors)
+
+
+def groups(numbers_and_hashes: Iterable[NumberedHash], distance: int) -> list[list[int]]:
+    """Images that look alike, gathered: each belongs where the lowest one before it that looks like it belongs.
+
+    Args:
+        numbers_and_hashes: As for `near`.
+        distance: Likewise.
+
+    Returns:
+        Groups of at least two numbers, ascending.
+    """
+    found: dict[int, list[int]] = {}
+    leader: dict[int, int] = {}
+    for number, lower, _ in near(numbers_and_hashes, distance):
+        leader[number] = leader.get(lower, lower)
+        found.setdefault(leader[number], [leader[number]]).append(number)
+    return sorted(found.values())
+
+
+def same(numbers_and_hashes: Iterable[tuple[int, str]]) -> Iterator[tuple[int, int]]:
+    """For each image the lowest-numbered one before it with the same pixels.
+
+    Args:
+        numbers_and_hashes: Number and SHA-256 of the pixels (hex), ascending by number.
+
+    Yields:
+        Number, lower number. Ascending.
+    """
+    import numpy as np
+
+    numbers, digests = array("q"), bytearray()
+    for number, said in numbers_and_hashes:
+        numbers.append(number)
+        digests += bytes.fromhex(said)
+    whole = np.frombuffer(digests, dtype=np.dtype([(name, "<u8") for name in "abcd"]))
+    _, origins, kinds = np.unique(whole, return_index=True, return_inverse=True)
+    for place, kind in enumerate(kinds.tolist()):
+        if origins[kind] != place:
+            yield numbers[place], numbers[int(origins[kind])]
+
+
+def _read(numbers_and_hashes: Iterable[NumberedHash]) -> _Looks:
+    import numpy as np
+
+    numbers, hashes = array("q"), array("Q")
+    for number, said in numbers_and_hashes:
+        numbers.append(number)
+        hashes.append(int(said, BITS // 4))
+    values, origins, kinds = np.unique(np.frombuffer(hashes, np.uint64), return_index=True, return_inverse=True)
+    order = np.argsort(origins)
+    rank = np.empty_like(order)
+    rank[order] = _counted(len(order))
+    return _Looks(numbers, values[order], origins[order], rank[kinds])
+
+
+def _tell(looks: _Looks, anchors: Any) -> Iterator[tuple[int, int, int]]:
+    """Say of each image which one it looks like, by what is known of the values."""
+    for place, kind in enumerate(looks.kinds.tolist()):
+        anchor = int(anchors[kind])
+        origin = int(looks.origins[anchor])
+        if origin != place:
+            yield looks.numbers[place], looks.numbers[origin], looks.bits(kind, anchor)
+
+
+def _counted(count: int) -> Any:
+    import numpy as np
+
+    return np.arange(count)

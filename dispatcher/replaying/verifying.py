@@ -1,0 +1,130 @@
+"""Every stored picture of a job read again, and held against its recorded size, SHA-256 and pixels."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final
+
+from dispatcher.farm import Farm
+from dispatcher.keeping.checking.check import READERS
+from dispatcher.keeping.checking.problem import Wrong
+from dispatcher.provenance.pixels import pixel_hash, read_rgb
+from storage.errors import BlobMissing
+from storage.pictures import NotAPicture
+from storage.spec.number import show_number
+from storage.sql import hashes, images
+from storage.sql.images import ImageRow
+from storage.sql.jobs import JobRow
+from storage.states import ImageState
+
+_PAGE: Final = 8 * READERS
+_EXACT: Final = frozenset({"png"})  # formats whose files hold the very pixels that were recorded
+PIXELS: Final = "pixels"
+
+Say = Callable[[int], None]  # hears how many images were looked at
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fault:
+    """A stored picture that is not what was recorded."""
+
+    number: int
+    kind: str  # a Wrong, or PIXELS
+    detail: str
+
+    def __str__(self) -> str:
+        return f"image {show_number(self.number)}: {self.kind}: {self.detail}"
+
+
+@dataclass
+class Verified:
+    """What a look at a whole job found."""
+
+    made: int = 0
+    linked: int = 0
+    failed: int = 0
+    rejected: int = 0
+    bytes: int = 0  # read
+    decoded: int = 0  # files whose pixels were held against the recorded ones
+    faults: list[Fault] = field(default_factory=list)
+
+
+def verify_job(farm: Farm, row: JobRow, *, pixels: bool, say: Say | None = None) -> Verified:
+    """Read every object of a job again.
+
+    Args:
+        farm: Where it is.
+        row: The job; it may still be rendering.
+        pixels: Decode the pictures too, where the format keeps pixels as they are.
+        say: Hears how far it is.
+
+    Raises:
+        StoreAway: The store does not answer.
+        DatabaseAway: SQL does not.
+    """
+    job = farm.specs.load(row.id, spec_hash=row.spec_hash)
+    decodes = pixels and is_exact(job.spec.output)
+    found = Verified()
+    with ThreadPoolExecutor(READERS, thread_name_prefix="verify") as pool:
+        for page in _pages(farm, row.id):
+            made = [one for one in page if one.state == ImageState.DONE]
+            found.failed += len(page) - len(made)
+            found.made += len(made)
+            found.linked += sum(one.linked_job is not None for one in made)
+            found.rejected += sum(one.rejected is not None for one in made)
+            found.decoded += len(made) if decodes else 0
+            for image, (size, fault) in zip(made, pool.map(lambda one: _look(farm, one, decodes), made), strict=True):
+                found.bytes += size
+                if fault is not None and _is_still_so(farm, image):
+                    found.faults.append(fault)
+            if say is not None:
+                say(found.made + found.failed)
+    return found
+
+
+def is_exact(output: object) -> bool:
+    """Whether a job's files hold the pixels that were rendered, bit for bit."""
+    said = output if isinstance(output, dict) else {}
+    return said.get("format") in _EXACT or (said.get("format") == "webp" and said.get("lossless") is True)
+
+
+def _pages(farm: Farm, job_id: str) -> Iterator[list[ImageRow]]:
+    """All rows of a job by number; no transaction is open while they are looked at."""
+    with farm.database.read() as connection:
+        numbers = hashes.numbers(connection, job_id)
+    for start in range(0, len(numbers), _PAGE):
+        with farm.database.read() as connection:
+            yield list(images.of_numbers(connection, job_id, numbers[start : start + _PAGE]))
+
+
+def _look(farm: Farm, image: ImageRow, decodes: bool) -> tuple[int, Fault | None]:
+    assert image.key is not None  # of an image that was made
+    try:
+        data = farm.store.get(image.key)
+    except BlobMissing:
+        return 0, _fault(image, Wrong.MISSING, f"{image.key} is not in the store")
+    if len(data) != image.bytes:
+        return len(data), _fault(image, Wrong.SIZE, f"{image.key} has {len(data)} bytes, recorded were {image.bytes}")
+    if hashlib.sha256(data).hexdigest() != image.sha256:
+        return len(data), _fault(image, Wrong.HASH, f"{image.key} has other bytes than were recorded")
+    return len(data), _look_at_pixels(image, data) if decodes else None
+
+
+def _look_at_pixels(image: ImageRow, data: bytes) -> Fault | None:
+    try:
+        same = pixel_hash(read_rgb(data)) == image.pixel_sha256
+    except NotAPicture as error:
+        return _fault(image, PIXELS, f"{image.key} {error}")
+    return None if same else _fault(image, PIXELS, f"{image.key} shows other pixels than were recorded")
+
+
+def _is_still_so(farm: Farm, image: ImageRow) -> bool:
+    """Whether the row still names that object: a farm may run meanwhile, and jobs may be removed."""
+    with farm.database.read() as connection:
+        now = images.get(connection, image.job, image.number)
+    return now is not None and (now.state, now.key, now.sha256) == (image.state, image.key, image.sha256)
+
+
+def _fault(image: ImageRow, kind: str, detail: str) -> Fault:
+    return Fault(number=image.number, kind=kind, detail=detail)

@@ -1,0 +1,73 @@
+"""What options of an export mean, and which are refused before anything is written."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dispatcher.export.targets import FolderTarget
+from export_desk import ExportDesk, hashes, table
+from storage.errors import InvalidSpec, UnknownName
+from storage.sql import Database
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ExportDesk]:
+    monkeypatch.setattr("dispatcher.export.card.finishing.finish", lambda target, index, jobs: None)
+    database = Database(f"sqlite:///{tmp_path / 'farm.sqlite'}")
+    database.prepare()
+    yield ExportDesk(database, tmp_path)
+    database.close()
+
+
+def test_a_limit_takes_the_first_images(desk: ExportDesk, tmp_path: Path) -> None:
+    job = desk.painted()
+
+    desk.export(tmp_path / "out", job, limit=5, shard_images=2)
+
+    assert [row["number"] for row in table(tmp_path / "out")] == [0, 1, 2, 3, 4]
+
+
+def test_a_dry_run_counts_and_writes_nothing(desk: ExportDesk, tmp_path: Path) -> None:
+    job = desk.painted(fail=[3])
+
+    found = desk.exporter(FolderTarget(tmp_path / "out"), job, shard_images=4).forecast()
+
+    assert (found["images"], found["rejected"], found["shards"]) == (15, 1, 4)
+    assert not (tmp_path / "out").exists()
+
+
+def test_shards_are_cut_by_the_mean_size_of_images(desk: ExportDesk, tmp_path: Path) -> None:
+    job = desk.painted()
+    for number in range(16):
+        desk.change(job, number, bytes=900_000)
+
+    tars = desk.exporter(FolderTarget(tmp_path / "out"), job).forecast()
+    parquet = desk.exporter(FolderTarget(tmp_path / "out"), job, format="parquet").forecast()
+
+    assert (tars["shard_images"], parquet["shard_images"]) == (1000, 500)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        pytest.param({"cls": "steps"}, InvalidSpec, id="a number as class"),
+        pytest.param({"cls": "colour"}, UnknownName, id="an unknown class"),
+        pytest.param({"caption": "promt"}, UnknownName, id="an unknown caption"),
+        pytest.param({"split": "train=0.9,test=0.2"}, InvalidSpec, id="shares above 1"),
+        pytest.param({"split": "rejected=1"}, InvalidSpec, id="a taken name"),
+        pytest.param({"quality": 80}, InvalidSpec, id="quality of png"),
+        pytest.param({"size": "0x9"}, InvalidSpec, id="no size"),
+        pytest.param({"cls": "negative_prompt"}, InvalidSpec, id="a class that images lack"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_is_written(
+    desk: ExportDesk, tmp_path: Path, options: dict[str, Any], error: type[Exception]
+) -> None:
+    job = desk.painted()
+
+    with pytest.raises(error):
+        desk.export(tmp_path / "out", job, **options)
+
+    assert hashes(tmp_path / "out") == {}

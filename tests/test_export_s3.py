@@ -1,0 +1,65 @@
+"""Exports into a bucket, on every S3 server that the tests know."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dispatcher.export.engine import Way
+from dispatcher.export.index import INDEX, Index
+from dispatcher.export.targets import TargetRefused, open_target
+from export_desk import ExportDesk, hashes
+from servers.fixtures import S3_PARTS
+from servers.s3 import S3Bucket
+from storage.errors import BlobMissing
+from storage.settings import Settings
+from storage.sql import Database
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[ExportDesk]:
+    database = Database(f"sqlite:///{tmp_path / 'farm.sqlite'}")
+    database.prepare()
+    yield ExportDesk(database, tmp_path)
+    database.close()
+
+
+@pytest.mark.parametrize("part", S3_PARTS)
+@pytest.mark.parametrize("layout", ["webdataset", "imagefolder"])
+def test_a_bucket_gets_what_a_folder_gets_and_grows_alike(
+    desk: ExportDesk, tmp_path: Path, use_s3: Callable[[str], S3Bucket], part: str, layout: str
+) -> None:
+    bucket = use_s3(part)
+    settings = Settings(home=tmp_path, s3_endpoint=bucket.server.endpoint, s3_region=bucket.server.region)
+    target = open_target(f"s3://{bucket.name}/Sets/One", settings)
+    job = desk.painted(axes={"seed": {"count": 6}})
+
+    desk.export(target, job, format=layout, shard_images=4)
+    desk.export(tmp_path / "out", job, format=layout, shard_images=4)
+    again = desk.export(target, job, format=layout, shard_images=4, way=Way(check=True, append=True))
+
+    assert (again.images, again.kept, again.remade) == (0, 2, ())
+    files = {name: sha256 for name, sha256 in hashes(tmp_path / "out").items() if not name.startswith(".farm/drafts")}
+    assert set(target.list()) == set(files)
+    assert {name: target.sha256(name) for name in target.list() if name.startswith(("data/", "metadata/"))} == {
+        name: sha256 for name, sha256 in files.items() if name.startswith(("data/", "metadata/"))
+    }
+    assert Index.decode(target.get(INDEX), place="x").complete
+    with pytest.raises(BlobMissing):
+        target.get("data/none.tar")
+
+
+@pytest.mark.parametrize(
+    "address", ["", "s3://", "s3://A_B/x", "s3://bucket/a//b", "gs://bucket/x", "s3://bucket/../x"]
+)
+def test_an_address_that_is_none_is_refused(address: str, tmp_path: Path) -> None:
+    with pytest.raises(TargetRefused, match="--to"):
+        open_target(address, Settings(home=tmp_path))
+
+
+def test_a_file_is_no_place_for_an_export(desk: ExportDesk, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    job = desk.painted(axes={"seed": {"count": 1}})
+
+    with pytest.raises(TargetRefused, match="is a file"):
+        desk.export(tmp_path / "file", job)
