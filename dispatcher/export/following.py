@@ -12,6 +12,7 @@ from rich.progress import Progress as Bar
 
 from dispatcher.export.engine import Progress
 from dispatcher.views.progress import Rate, duration
+from dispatcher.views.sizes import human
 
 LINE_EVERY_S: Final = 5.0
 _DRAW_EVERY_S: Final = 0.1
@@ -50,7 +51,7 @@ class _Paced:
 
     def said(self, progress: Progress) -> str:
         speed = self._rate.per_second
-        text = f"{progress.bytes / 1e6:.0f} MB, shard {min(progress.shards + 1, progress.of)}/{progress.of}"
+        text = f"{human(progress.bytes)}, shard {min(progress.shards + 1, progress.of)}/{progress.of}"
         if speed is None:
             return text
         return f"{text}  {speed:.0f} img/s  ETA {duration((progress.total - progress.done) / speed)}"

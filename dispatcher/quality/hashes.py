@@ -1,7 +1,7 @@
 """64-bit hashes that differ in few bits, found by bands; see `dispatcher.quality.duplicates`. Pure, in numpy."""
 
-from itertools import pairwise
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, Final
 
 BITS: Final = 64

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from dispatcher.views.sizes import human
 from storage.spec import Job, Place, Spec
 from storage.spec.dimension import total
 from storage.spec.labels import short_values
@@ -55,13 +56,13 @@ def print_estimate(said: dict[str, Any]) -> None:
         source = "" if model["source"] == name else f" ({model['source']})"
         click.echo(f"  {kind:<7} {name}{source}")
     if said["inputs"]["images"]:
-        click.echo(f"  inputs  {said['inputs']['images']} pictures, {_bytes(said['inputs']['bytes'])}")
+        click.echo(f"  inputs  {said['inputs']['images']} pictures, {human(said['inputs']['bytes'])}")
     for line in source_lines(said["sources"]):
         click.echo(f"  source  {line}")
     for which in ("first", "last"):
         if said[which] is not None:
             click.echo(f"  {which:<7} {json.dumps(said[which], ensure_ascii=False)}")
-    click.echo(f"  bytes   about {_bytes(said['bytes'])}")
+    click.echo(f"  bytes   about {human(said['bytes'])}")
 
 
 def source_lines(sources: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -88,12 +89,3 @@ def _describe(spec: Spec, place: Place | None) -> dict[str, Any] | None:
         return None
     said = {key: value for key, value in short_values(spec, place).items() if value is not None}
     return {"number": place.number, **said, **place.labels}
-
-
-def _bytes(count: float) -> str:
-    units = ["B", "kB", "MB", "GB", "TB"]
-    while count >= 1000 and len(units) > 1:
-        count /= 1000
-        units.pop(0)
-    unit = units[0]
-    return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"

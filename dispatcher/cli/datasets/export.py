@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dispatcher.cli.common import echo_json, json_option, open_farm, plain_option
+from dispatcher.views.sizes import counted, human
 
 if TYPE_CHECKING:
     from dispatcher.export.engine import Outcome
@@ -117,12 +118,13 @@ def _tell_forecast(forecast: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         echo_json(forecast)
         return
+    images, shards = counted(forecast["images"], "image"), counted(forecast["shards"], "shard")
     click.echo(
-        f"{forecast['images']} images in {forecast['shards']} shards of up to {forecast['shard_images']}, "
-        f"{_size(forecast['bytes_rendered'])} as rendered; {forecast['rejected']} rejected or failed"
+        f"{images} in {shards} of up to {forecast['shard_images']}, {human(forecast['bytes_rendered'])} as rendered; "
+        f"{forecast['rejected']} rejected or failed"
     )
     for name, split in forecast["splits"].items():
-        click.echo(f"  {name}  {split['rows']} images, {split['shards']} shards")
+        click.echo(f"  {name}  {counted(split['rows'], 'image')}, {counted(split['shards'], 'shard')}")
 
 
 def _tell(outcome: "Outcome", address: str, *, as_json: bool) -> None:
@@ -135,16 +137,9 @@ def _tell(outcome: "Outcome", address: str, *, as_json: bool) -> None:
     total = sum(shard.rows for shard in index.shards.values())
     size = sum(shard.bytes for shard in index.shards.values())
     listed = sum(shard.rows for shard in index.rejected.values())
-    click.echo(f"{total} images in {len(index.shards)} shards, {_size(size)}, in {address}; {outcome.images} are new")
+    there = f"{counted(total, 'image')} in {counted(len(index.shards), 'shard')}, {human(size)}, in {address}"
+    click.echo(f"{there}; {outcome.images} new")
     if listed:
         click.echo(f"{listed} images are not in it: metadata/rejected-*.parquet says why")
     if outcome.left_out:
         click.echo(f"{outcome.left_out} of them are lost or damaged; 'farm fsck --repair' has them rendered again")
-
-
-def _size(count: float) -> str:
-    for unit in ("bytes", "KB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

@@ -62,13 +62,13 @@ def publish(
 def _send(
     parcel: "Parcel", repository: "Repository", *, public: bool, message: str, as_json: bool
 ) -> "Published":  # fmt: skip
-    from dispatcher.export.card.text.escaping import size
     from dispatcher.export.publishing.sending import Sent
     from dispatcher.export.publishing.sending import publish as send
+    from dispatcher.views.sizes import human
 
     def say(sent: Sent) -> None:
         if not as_json:
-            click.echo(f"sent {sent.files} of {sent.of_files} files, {size(sent.bytes)} of {size(sent.of_bytes)}")
+            click.echo(f"sent {sent.files} of {sent.of_files} files, {human(sent.bytes)} of {human(sent.of_bytes)}")
 
     return send(parcel, repository, public=public, message=message, say=say)
 
@@ -81,8 +81,8 @@ def _disclosure(parcel: "Parcel") -> str:
 
 
 def _foretell(parcel: "Parcel", repository: "Repository", *, public: bool, as_json: bool) -> None:
-    from dispatcher.export.card.text.escaping import size
     from dispatcher.export.publishing.commits import commits
+    from dispatcher.views.sizes import human
 
     batches = list(commits(parcel.entries))
     ordered = [entry for batch in batches for entry in batch]
@@ -94,12 +94,12 @@ def _foretell(parcel: "Parcel", repository: "Repository", *, public: bool, as_js
         })  # fmt: skip
         return
     for entry in ordered[:_SHOWN]:
-        click.echo(f"  {size(entry.bytes):>9}  {entry.name}")
+        click.echo(f"  {human(entry.bytes):>9}  {entry.name}")
     if len(ordered) > _SHOWN:
         click.echo(f"  {'':>9}  … {len(ordered) - _SHOWN} more")
     seen = "public" if public else "private"
     click.echo(
-        f"{len(ordered)} files, {size(parcel.bytes)}, in {len(batches)} commits to {repository.page} "
+        f"{len(ordered)} files, {human(parcel.bytes)}, in {len(batches)} commits to {repository.page} "
         f"({seen}, branch {repository.revision})"
     )
     if not repository.has_token:

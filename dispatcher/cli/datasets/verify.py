@@ -137,8 +137,8 @@ def _verify(farm: "Farm", row: "JobRow", *, pixels: bool, as_json: bool) -> int:
     import time
     from dataclasses import asdict
 
-    from dispatcher.keeping.collecting.tally import human
     from dispatcher.replaying.verifying import verify_job
+    from dispatcher.views.sizes import human
 
     begun = time.monotonic()
     told = 0

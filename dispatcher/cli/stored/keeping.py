@@ -225,8 +225,8 @@ def _print_usage(jobs: Iterable[Any], names: Mapping[str, str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from dispatcher.keeping.collecting.tally import human
     from dispatcher.keeping.collecting.usage import total_of
+    from dispatcher.views.sizes import human
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("id", "job", "images", "previews", "records", "garbage", "in grace", "total"):

@@ -7,6 +7,7 @@ import click
 
 from dispatcher.cli.common import echo_json, json_option, open_farm
 from dispatcher.cli.root import NearGroup
+from dispatcher.views.sizes import human
 from storage.models import KINDS
 
 
@@ -58,7 +59,7 @@ def add(
         echo_json({**asdict(added), "new": is_new})
         return
     click.echo(f"model {added.name} {'added' if is_new else 'is there already'}: {added.kind}, {added.family}")
-    click.echo(f"  {added.digest}, {_size(added.bytes)}, from {added.source}")
+    click.echo(f"  {added.digest}, {human(added.bytes)}, from {added.source}")
 
 
 @model.command()
@@ -83,7 +84,7 @@ def ls(kind: str | None, as_json: bool) -> None:
     for title in ("name", "kind", "family", "size", "source"):
         table.add_column(title, justify="right" if title == "size" else "left", overflow="fold")
     for one in found:
-        table.add_row(one.name, one.kind, one.family, _size(one.bytes), one.source)
+        table.add_row(one.name, one.kind, one.family, human(one.bytes), one.source)
     Console().print(table)
 
 
@@ -147,11 +148,4 @@ def _files(farm: Any, source: str) -> list[dict[str, Any]] | None:
 
 def _say(done: int, total: int) -> None:
     if total:
-        click.echo(f"  {100 * done // total:3d} % of {_size(total)}", err=True)
-
-
-def _size(count: int) -> str:
-    for unit, power in (("GB", 9), ("MB", 6), ("kB", 3)):
-        if count >= 10**power:
-            return f"{count / 10**power:.1f} {unit}"
-    return f"{count} B"
+        click.echo(f"  {100 * done // total:3d} % of {human(total)}", err=True)

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from dispatcher.export.card.finishing import README
 from dispatcher.export.card.sums import SUMS, read_sums
-from dispatcher.export.card.text.escaping import size
 from dispatcher.export.index import INDEX, Index, IndexRefused
 from dispatcher.export.targets import FolderTarget
+from dispatcher.views.sizes import human
 from storage.errors import UserError
 
 MAX_FILES: Final = 100_000  # of a repository, as the hub advises
@@ -117,7 +117,7 @@ def _check_sizes(root: Path, entries: Sequence[Entry]) -> None:
         raise NotPublishable(root / folder, f"{count:,} files in one folder: the hub takes {MAX_ENTRIES:,}; {_SHARDS}")
     for entry in entries:
         if entry.bytes > MAX_BYTES:
-            rule = f"{size(entry.bytes)}: must be at most {size(MAX_BYTES)}; export with fewer --shard-images"
+            rule = f"{human(entry.bytes)}: must be at most {human(MAX_BYTES)}; export with fewer --shard-images"
             raise NotPublishable(root / entry.name, rule)
 
 

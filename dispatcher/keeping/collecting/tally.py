@@ -1,6 +1,8 @@
-"""Counting objects, and saying sizes to people."""
+"""Counting objects."""
 
 from dataclasses import dataclass
+
+from dispatcher.views.sizes import counted, human
 
 
 @dataclass
@@ -16,12 +18,4 @@ class Tally:
         self.bytes += size
 
     def __str__(self) -> str:
-        return f"{self.objects} object{'' if self.objects == 1 else 's'}, {human(self.bytes)}"
-
-
-def human(count: int) -> str:
-    """Bytes as a person reads them, in powers of 1000."""
-    for unit, power in (("TB", 12), ("GB", 9), ("MB", 6), ("kB", 3)):
-        if count >= 10**power:
-            return f"{count / 10**power:.1f} {unit}"
-    return f"{count} B"
+        return f"{counted(self.objects, 'object')}, {human(self.bytes)}"

@@ -5,13 +5,14 @@ from typing import Any, Final
 
 from dispatcher.export.card.facts import JobFacts
 from dispatcher.export.card.tallying import Tally
-from dispatcher.export.card.text.escaping import cell, code, number, size, table
+from dispatcher.export.card.text.escaping import cell, code, number, table
 from dispatcher.export.card.text.front import front_matter, title
 from dispatcher.export.card.text.loading import loading
 from dispatcher.export.card.text.made import made
 from dispatcher.export.card.text.outcome import outcome
 from dispatcher.export.index import Index
 from dispatcher.provenance.columns import COLUMNS, LABEL_PREFIX, ROW_SCHEMA
+from dispatcher.views.sizes import human
 
 SAMPLE: Final = "plots/sample.png"
 _SHARDS: Final = 50  # rows of the table
@@ -57,9 +58,9 @@ def _opening(index: Index, jobs: Sequence[JobFacts]) -> str:
 def _shards(index: Index) -> str:
     """Splits, then shards of each."""
     sizes = {split: sum(index.shards[name].bytes for name in entry["shards"]) for split, entry in index.splits.items()}
-    rows = [(code(split), number(entry["rows"]), number(len(entry["shards"])), size(sizes[split]))
+    rows = [(code(split), number(entry["rows"]), number(len(entry["shards"])), human(sizes[split]))
             for split, entry in index.splits.items()]  # fmt: skip
-    listed = [(code(name), number(shard.rows), size(shard.bytes), code(shard.sha256[:16]))
+    listed = [(code(name), number(shard.rows), human(shard.bytes), code(shard.sha256[:16]))
               for name, shard in sorted(index.shards.items())[:_SHARDS]]  # fmt: skip
     more = len(index.shards) - len(listed)
     parts = ["## Splits and shards", f"Format: `{index.format}`."]

@@ -54,14 +54,5 @@ def percent(part: int, whole: int) -> str:
     return "< 0.1 %" if share < 0.1 else f"{share:.1f} %"
 
 
-def size(count: float) -> str:
-    """Bytes as people read them."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
 def _escaped(found: re.Match[str]) -> str:
     return _ENTITIES.get(found[0], "\\" + found[0])
