@@ -140,8 +140,7 @@ def _tell(outcome: "Outcome", address: str, *, as_json: bool) -> None:
     there = f"{counted(total, 'image')} in {counted(len(index.shards), 'shard')}, {human(size)}, in {address}"
     click.echo(f"{there}; {outcome.images} new")
     if listed:
-        click.echo(
-            f"{counted(listed, 'image')} {'is' if listed == 1 else 'are'} not in it: metadata/rejected-*.parquet says why"
-        )
+        where = "metadata/rejected-*.parquet says why"
+        click.echo(f"{counted(listed, 'image')} {'is' if listed == 1 else 'are'} not in it: {where}")
     if outcome.left_out:
         click.echo(f"{outcome.left_out} of them are lost or damaged; 'farm fsck --repair' has them rendered again")
