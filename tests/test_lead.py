@@ -1,9 +1,13 @@
 """One dispatcher leads; the next one takes over as soon as it is safe, and the old one can change nothing."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+from sqlalchemy import Connection
 
 from dispatcher.service.lead import TAKEOVER_S, Leadership
-from storage.sql import Database
+from storage.sql import Database, leading
 from storage.sql.leading import NotLeading
 
 
@@ -71,3 +75,44 @@ def test_the_wait_of_a_standby_follows_the_farms_scale(database: Database) -> No
     clock.now = TAKEOVER_S * 0.1 + 0.01
 
     assert second.seek()
+
+
+def test_a_lead_that_several_threads_find_lost_is_lost_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    lead, fence, late = Leadership(database), leading.fence, threading.Barrier(2)
+    lead.seek()
+
+    def meet(connection: Connection, epoch: int) -> None:
+        late.wait(timeout=30)  # both threads have read the epoch
+        fence(connection, epoch + 7)
+
+    def work() -> None:
+        with pytest.raises(NotLeading), database.read() as connection:
+            lead.fence(connection)
+
+    monkeypatch.setattr(leading, "fence", meet)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: work(), range(2)))
+
+    assert [record.message for record in caplog.records] == ["lead lost"]
+    assert not lead.leads
+
+
+def test_a_thread_that_comes_late_does_not_end_the_next_lead(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lead, fence = Leadership(database), leading.fence
+    lead.seek()
+
+    def late(connection: Connection, epoch: int) -> None:
+        monkeypatch.setattr(leading, "fence", fence)
+        lead.give_up()
+        assert lead.seek(), "meanwhile another thread took it anew"
+        fence(connection, epoch)
+
+    monkeypatch.setattr(leading, "fence", late)
+    with pytest.raises(NotLeading), database.read() as connection:
+        lead.fence(connection)
+
+    assert lead.leads

@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable
 
@@ -27,7 +28,8 @@ class Leadership:
         self._takeover_s = takeover_s
         self._host = socket.gethostname()
         self._holder = f"{self._host}:{os.getpid()}:{new_id(6)}"
-        self._epoch: int | None = None
+        self._epoch: int | None = None  # written under the lock
+        self._lock = threading.Lock()
         self._watched: tuple[Lead, float] | None = None
 
     @property
@@ -36,14 +38,14 @@ class Leadership:
         return self._epoch is not None
 
     def fence(self, connection: Connection) -> None:
-        """Open a transaction as the leader. Raises NotLeading."""
-        if self._epoch is None:
+        """Open a transaction as the leader, from whatever thread. Raises NotLeading."""
+        epoch = self._epoch
+        if epoch is None:
             raise NotLeading(None)
         try:
-            leading.fence(connection, self._epoch)
+            leading.fence(connection, epoch)
         except NotLeading:
-            log.warning("lead lost", extra={"epoch": self._epoch})
-            self._epoch = None
+            self._lose(epoch)
             raise
 
     def seek(self) -> bool:
@@ -58,7 +60,9 @@ class Leadership:
             seen = leading.read(connection)
             if not self._may_take(seen):
                 return False
-            self._epoch = leading.take(connection, seen, holder=self._holder)
+            epoch = leading.take(connection, seen, holder=self._holder)
+            with self._lock:
+                self._epoch = epoch
         log.info("lead taken", extra={"epoch": self._epoch})
         return self._epoch is not None
 
@@ -67,7 +71,16 @@ class Leadership:
         if self._epoch is not None:
             with self._database.write() as connection:
                 leading.give_up(connection, self._epoch)
+            with self._lock:
+                self._epoch = None
+
+    def _lose(self, epoch: int) -> None:
+        """Note that an epoch is over, once; a thread that comes late must not end the next one."""
+        with self._lock:
+            if self._epoch != epoch:
+                return
             self._epoch = None
+        log.warning("lead lost", extra={"epoch": epoch})
 
     def _may_take(self, seen: Lead) -> bool:
         if not seen.holder or self._is_dead_here(seen.holder):
