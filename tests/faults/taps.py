@@ -57,9 +57,13 @@ class Tap:
             self.port = self._server.sockets[0].getsockname()[1]
 
     async def _shut(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._server is None:
+            return
+        for listener in self._server.sockets:
+            asyncio.get_running_loop().remove_reader(listener)
+        await asyncio.sleep(0)  # asyncio loses a connection that it accepted and did not attach before the server closed
+        self._server.close()
+        self._server = None
 
     async def _pause(self) -> None:
         self._flow.clear()
@@ -80,6 +84,9 @@ class Tap:
         self._writers.add(writer)
         try:
             with contextlib.suppress(OSError, EOFError, asyncio.CancelledError):
+                if self._server is None:  # it came in the moment before the listener went away
+                    reset(writer)
+                    return
                 await self._flow.wait()
                 await self.serve(reader, writer)
         finally:
