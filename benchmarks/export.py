@@ -1,12 +1,14 @@
-"""How fast an export is, against a plain copy of the same bytes into a tar, and how much memory it takes.
+"""How fast an export is, against plain copies of the same bytes into a tar, and how much memory it takes.
 
-    .venv/bin/python -m benchmarks.export [--images 2000] [--kilobytes 400] [--memory 10000,100000]
+    .venv/bin/python -m benchmarks.export [--images 2000] [--kilobytes 400] [--stores folder,s3] [--memory 10000,100000]
 
 The rows of a job are written into SQLite directly, its objects are files of random bytes of the size of a picture. In
 one run, in turn: a plain copy (each object read from the store and added to a tar by the standard library, one after
-the other), then exports to tar and to parquet; from a folder and, with FARM_S3_ENDPOINT and AWS keys set, from a
-bucket. Printed are the medians of three. For memory, jobs of 10^4 and 10^5 images that share a few small objects
-are exported in processes of their own, and the peak of resident memory of each is printed.
+the other, nothing checked), a checked copy (the same, but each object's SHA-256 is compared and the tar's is taken,
+which an export does), then exports to tar and to parquet; from a folder and from a bucket: at FARM_S3_ENDPOINT with
+AWS keys set, else of a server of the tests that runs beside it on the same processor. Printed are the medians of
+three, and how fast this processor takes SHA-256. For memory, jobs of 10^4 and 10^5 images that share a few small
+objects are exported in processes of their own, and the peak of resident memory of each is printed.
 """
 
 import argparse
@@ -15,14 +17,17 @@ import io
 import os
 import resource
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from dispatcher.export.beginning import check_wish
 from dispatcher.export.engine import Exporter, Way
@@ -83,14 +88,30 @@ def make_job(farm: Farm, count: int, *, size: int, objects: int) -> str:
     return row.id
 
 
-def plain_copy(store: BlobStore, keys: list[str], to: Path) -> None:
-    """The yardstick: every object into one tar."""
-    with tarfile.open(to, "w") as tar:
-        for key in keys:
+def copy(store: BlobStore, objects: Mapping[str, str], to: Path, *, checked: bool) -> None:
+    """The yardsticks: every object, which `objects` names with its SHA-256, into one tar."""
+    with to.open("wb") as raw, tarfile.open(fileobj=_Summed(raw) if checked else raw, mode="w") as tar:
+        for key, sha256 in objects.items():
             data = store.get(key)
+            assert not checked or hashlib.sha256(data).hexdigest() == sha256
             info = tarfile.TarInfo(Path(key).name)
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
+
+
+class _Summed(io.RawIOBase):
+    """A file whose SHA-256 is taken as it is written."""
+
+    def __init__(self, file: io.BufferedWriter) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+
+    def write(self, data: Any) -> int:
+        self._hash.update(data)
+        return self._file.write(data)
+
+    def tell(self) -> int:
+        return self._file.tell()
 
 
 def export(farm: Farm, job_id: str, to: Path, layout: str) -> None:
@@ -105,9 +126,10 @@ def speed(farm: Farm, folder: Path, *, count: int, size: int) -> None:
     """Print images per second and the ratio to a plain copy."""
     job_id = make_job(farm, count, size=size, objects=count)
     with farm.database.read() as connection:
-        keys = [row.key for row in images.of_job(connection, job_id) if row.key is not None]
+        objects = {row.key: row.sha256 or "" for row in images.of_job(connection, job_id) if row.key is not None}
     ways: dict[str, Callable[[Path], None]] = {
-        "plain copy": lambda to: plain_copy(farm.store, keys, to),
+        "plain copy": lambda to: copy(farm.store, objects, to, checked=False),
+        "checked copy": lambda to: copy(farm.store, objects, to, checked=True),
         "webdataset": lambda to: export(farm, job_id, to, "webdataset"),
         "parquet": lambda to: export(farm, job_id, to, "parquet"),
     }
@@ -119,10 +141,23 @@ def speed(farm: Farm, folder: Path, *, count: int, size: int) -> None:
             way(to)
             taken[name].append(count / (time.perf_counter() - began))
             shutil.rmtree(to) if to.is_dir() else to.unlink()
-    yardstick = statistics.median(taken["plain copy"])
+    plain, checked = (statistics.median(taken[name]) for name in ("plain copy", "checked copy"))
     for name, speeds in taken.items():
         found = statistics.median(speeds)
-        print(f"  {name:<12} {found:8.0f} images/s  {found * size / 1e6:7.0f} MB/s  ratio {found / yardstick:.2f}")
+        print(
+            f"  {name:<12} {found:8.0f} images/s  {found * size / 1e6:7.0f} MB/s"
+            f"  {found / plain:6.2f} of a plain copy {found / checked:6.2f} of a checked one",
+            flush=True,
+        )  # fmt: skip
+
+
+def hash_speed() -> float:
+    """Megabytes of SHA-256 that one thread takes in a second."""
+    data = bytes(10**7)
+    began = time.perf_counter()
+    for _ in range(20):
+        hashlib.sha256(data).digest()
+    return 20 * len(data) / 1e6 / (time.perf_counter() - began)
 
 
 def memory(home: Path) -> None:
@@ -140,25 +175,47 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--kilobytes", type=int, default=400)
+    parser.add_argument("--stores", default="folder,s3")
     parser.add_argument("--memory", default="10000,100000")
     parser.add_argument("--memory-of", type=Path, help=argparse.SUPPRESS)
     said = parser.parse_args()
     if said.memory_of is not None:
         memory(said.memory_of)
         return
+    print(f"SHA-256: {hash_speed():.0f} MB/s and thread; {os.cpu_count()} threads at once", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        print(f"{said.images} images of {said.kilobytes} KB, from a folder")
-        speed(Farm(Settings(home=folder / "a")), folder, count=said.images, size=said.kilobytes * 1000)
-        if "FARM_S3_ENDPOINT" in os.environ:
-            print(f"{said.images} images of {said.kilobytes} KB, from a bucket at {os.environ['FARM_S3_ENDPOINT']}")
-            bucket = Settings(home=folder / "b", store_url=f"s3://bench-{os.getpid()}")
-            speed(Farm(bucket), folder, count=said.images, size=said.kilobytes * 1000)
+        for kind in filter(None, said.stores.split(",")):
+            with _bucket(folder) if kind == "s3" else nullcontext({}) as where:
+                print(
+                    f"{said.images} images of {said.kilobytes} KB, from {where.get('s3_endpoint', 'a folder')}",
+                    flush=True,
+                )
+                farm = Farm(Settings(home=folder / kind, **where))
+                speed(farm, folder, count=said.images, size=said.kilobytes * 1000)
+            shutil.rmtree(folder / kind)
         for count in filter(None, said.memory.split(",")):
             home = folder / f"memory-{count}"
             make_job(Farm(Settings(home=home)), int(count), size=2000, objects=50)
             print(f"{count} images of 2 KB", flush=True)
             subprocess.run([sys.executable, "-m", "benchmarks.export", "--memory-of", str(home)], check=True)
+
+
+@contextmanager
+def _bucket(folder: Path) -> Iterator[dict[str, Any]]:
+    """Settings of a farm whose store is a new bucket."""
+    if "FARM_S3_ENDPOINT" in os.environ:
+        yield {"store_url": f"s3://bench-{os.getpid()}", "s3_endpoint": os.environ["FARM_S3_ENDPOINT"]}
+        return
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+    from servers.ministack import install_ministack, start_ministack
+
+    program, server = start_ministack(install_ministack(), folder)
+    os.environ.update(server.environment)
+    try:
+        yield {"store_url": "s3://bench", "s3_endpoint": server.endpoint}
+    finally:
+        program.end(signal.SIGKILL)
 
 
 def _stored(store: BlobStore, key: str, size: int) -> tuple[str, str]:

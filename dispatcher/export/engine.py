@@ -1,24 +1,26 @@
 """An export from its start to its card.
 
-    plan frozen ─► for each shard that is not finished: read ahead, check, finish, write, put, index ─► card
+    plan frozen ─► for each shard that is not finished: read ahead, check, finish, write ─► place, index ─► card
 
 A shard counts when the index names it, and the index is written after each. So whatever happens, a run that is
 repeated goes on, and its shards are the same to the byte.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 from dispatcher.export.beginning import Wish, grown_index, new_index, open_index
 from dispatcher.export.checking import sound
 from dispatcher.export.formats import LAYOUTS, Setting
-from dispatcher.export.index import INDEX, REJECTED, BrokenImage, Index
+from dispatcher.export.index import INDEX, REJECTED, BrokenImage, Index, Shard
 from dispatcher.export.loading import Loader
 from dispatcher.export.pictures import Finishing, finishing_of
 from dispatcher.export.planning import Choice, summary
 from dispatcher.export.rounds import Selection, freeze_plan, read_plans
 from dispatcher.export.shards.making import Maker, rows_of
+from dispatcher.export.shards.placing import Drafted, Placing
 from dispatcher.export.targets import Target
 from dispatcher.farm import Farm
 from dispatcher.provenance.columns import with_labels
@@ -153,34 +155,57 @@ class Exporter:
 
     def _fill(self, index: Index, say: Say) -> tuple[Index, int]:
         """Make the shards that are planned and not finished. Returns the index and the number of images."""
-        layout = LAYOUTS[index.format](self._setting(index))
-        todo, of = 0, 0
-        for planned in read_plans(self._target, index.rounds):
-            of += planned.split != REJECTED
-            if planned.split != REJECTED and not index.has(layout.shard_name(planned)):
-                todo += planned.rows
-        done = size = 0
+        done, size, tell = 0, 0, self._progress(index)
         pool = ThreadPoolExecutor(self._way.workers, thread_name_prefix="export")
+        placing = Placing(self._target)
         try:
             maker = self._maker(index, pool)
-            for planned in read_plans(self._target, index.rounds):
-                if index.has(layout.shard_name(planned)) or index.has(layout.metadata_name(planned)):
-                    continue
-                if planned.split == REJECTED:
-                    index = index.with_shard(*maker.list_rejected(planned, self._choice))
-                for step in maker.make(planned) if planned.split != REJECTED else ():
-                    if isinstance(step, int):
-                        done, size = done + 1, size + step
-                        say(Progress(done=done, total=todo, bytes=size, shards=len(index.shards), of=of))
-                    else:
-                        index = index.with_shard(*step)
-                self._save(index)
+            for step in self._steps(index, maker):
+                if isinstance(step, Drafted):
+                    index = self._with(index, placing.begin(step))
+                elif isinstance(step, tuple):
+                    index = self._with(index, [step])
+                else:
+                    done += 1
+                    size += step
+                    say(tell(done=done, bytes=size, shards=len(index.shards)))
+            index = self._with(index, placing.wait())
             index = self._list_broken(index, maker)
+        except BaseException:
+            self._with(index, placing.wait())  # what was whole before is kept
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+            placing.close()
         index = replace(index, complete=True)
         self._save(index)
         return index, done
+
+    def _progress(self, index: Index) -> Callable[..., Progress]:
+        """`Progress`, but for what this run has done."""
+        layout = LAYOUTS[index.format](self._setting(index))
+        todo, of = 0, 0
+        for planned in read_plans(self._target, index.rounds):
+            if planned.split != REJECTED:
+                of += 1
+                todo += 0 if index.has(layout.shard_name(planned)) else planned.rows
+        return partial(Progress, total=todo, of=of)
+
+    def _steps(self, index: Index, maker: Maker) -> Iterator[int | Drafted | tuple[str, Shard]]:
+        for planned in read_plans(self._target, index.rounds):
+            if index.has(maker.layout.shard_name(planned)) or index.has(maker.layout.metadata_name(planned)):
+                continue
+            if planned.split == REJECTED:
+                yield maker.list_rejected(planned, self._choice)
+            else:
+                yield from maker.make(planned)
+
+    def _with(self, index: Index, shards: Iterable[tuple[str, Shard]]) -> Index:
+        """The index with further shards, which are in their places; written where there are any."""
+        for name, shard in shards:
+            index = index.with_shard(name, shard)
+            self._save(index)
+        return index
 
     def _maker(self, index: Index, pool: ThreadPoolExecutor) -> Maker:
         wish, layout = self._wish, LAYOUTS[index.format](self._setting(index))
@@ -190,6 +215,7 @@ class Exporter:
             prefixed=frozenset(source.row.id for source in wish.sources) - {index.plain}, labels=index.labels,
             caption=wish.caption, cls=wish.cls,
             classes=None if wish.cls is None else {name: place for place, name in enumerate(index.classes)},
+            withheld=wish.withheld,
         )  # fmt: skip
         return Maker(
             database=self._farm.database, target=self._target, layout=layout, loader=loader, pool=pool,

@@ -1,7 +1,8 @@
-"""One shard: samples in their order into its file and its table, then both into the target, the table first."""
+"""One shard: samples in their order into drafts of its file and its table, which are then ready to be placed."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from dispatcher.export.index import REJECTED, BrokenImage, Shard
 from dispatcher.export.loading import Broken, Loader
 from dispatcher.export.planning import Choice, PlannedShard, why_not
 from dispatcher.export.shards.hashed import HashedFile
+from dispatcher.export.shards.placing import Drafted
 from dispatcher.export.shards.prefetch import in_order
 from dispatcher.export.shards.sample import Sample
 from dispatcher.export.shards.tables import TableWriter, row_schema
@@ -41,8 +43,8 @@ class Maker:
     threads: int
     skip_broken: bool = False
 
-    def make(self, planned: PlannedShard) -> Iterator[int | tuple[str, Shard]]:
-        """Make a shard; gives the size of each picture as it goes, and the finished shard last.
+    def make(self, planned: PlannedShard) -> Iterator[int | Drafted]:
+        """Make a shard; gives the size of each picture as it goes, and the shard last, whole but not yet in its place.
 
         Raises:
             ImageUnreadable: An object is missing or damaged, and that is not to be skipped.
@@ -50,19 +52,20 @@ class Maker:
             DiskFull: Likewise.
         """
         filled = _Filled()
-        with self.target.draft() as draft, self.target.draft() as table_draft:
+        with ExitStack() as drafts:
+            draft, table_draft = (drafts.enter_context(self.target.draft()) for _ in range(2))
             with HashedFile(draft) as file, HashedFile(table_draft) as table_file:
                 yield from self._fill(planned, file, table_file, filled)
             name, metadata = self.layout.shard_name(planned), self.layout.metadata_name(planned)
-            self.target.take(metadata, table_draft)
             own = table_file if name == metadata else file
-            if name != metadata:
-                self.target.take(name, draft)
-        yield name, Shard(
-            rows=planned.rows - len(filled.left_out), bytes=filled.bytes if self.layout.places_files else own.bytes,
-            file_bytes=own.bytes, sha256=own.sha256, split=planned.split, metadata=metadata,
-            metadata_sha256=table_file.sha256, left_out=tuple(filled.left_out),
-        )  # fmt: skip
+            shard = Shard(
+                rows=planned.rows - len(filled.left_out),
+                bytes=filled.bytes if self.layout.places_files else own.bytes, file_bytes=own.bytes,
+                sha256=own.sha256, split=planned.split, metadata=metadata, metadata_sha256=table_file.sha256,
+                left_out=tuple(filled.left_out),
+            )  # fmt: skip
+            files = {metadata: table_draft} | ({} if name == metadata else {name: draft})
+            yield Drafted(name=name, shard=shard, files=files, drafts=drafts.pop_all())
 
     def _fill(self, planned: PlannedShard, file: HashedFile, table_file: HashedFile, filled: _Filled) -> Iterator[int]:
         writer = self.layout.writer(file)

@@ -1,0 +1,105 @@
+"""A shard is placed while the next one is filled; what was placed counts, whatever comes after it."""
+
+import tarfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dispatcher.export.formats.webdataset import _header
+from dispatcher.export.index import INDEX
+from dispatcher.export.targets import FolderTarget
+from export_desk import ExportDesk, hashes
+from storage.errors import StoreAway
+from storage.sql import Database
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ExportDesk]:
+    monkeypatch.setattr("dispatcher.export.card.finishing.finish", lambda target, index, jobs: None)
+    database = Database(f"sqlite:///{tmp_path / 'farm.sqlite'}")
+    database.prepare()
+    yield ExportDesk(database, tmp_path)
+    database.close()
+
+
+class Slow(FolderTarget):
+    """Places no shard before `go`."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.go = threading.Event()
+        self.taken: list[str] = []
+
+    def take(self, name: str, draft: Path) -> None:
+        if not name.startswith(".farm/"):
+            assert self.go.wait(60)
+            self.taken.append(name)
+        super().take(name, draft)
+
+
+class Full(FolderTarget):
+    """Refuses the tar of the second shard."""
+
+    def take(self, name: str, draft: Path) -> None:
+        if name == "data/train-000001.tar":
+            raise StoreAway(self.address, "no answer")
+        super().take(name, draft)
+
+
+def test_the_next_shard_is_read_while_one_is_being_placed(
+    desk: ExportDesk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = desk.painted(axes={"prompt": ["a"], "seed": {"count": 12}})
+    target, read, get = Slow(tmp_path / "out"), list[str](), desk.store.get
+
+    def watched(key: str) -> bytes:
+        read.append(key)
+        if len(read) == 5:  # the first shard holds four, and none is in its place yet
+            assert target.taken == []
+            target.go.set()
+        return get(key)
+
+    monkeypatch.setattr(desk.store, "get", watched)
+    desk.export(target, job, shard_images=4)
+
+    names = [
+        f"{folder}/train-00000{place}.{end}"
+        for place in range(3)
+        for folder, end in (("metadata", "parquet"), ("data", "tar"))
+    ]
+    assert target.taken == names
+
+
+def test_a_shard_that_cannot_be_placed_leaves_those_before_it(desk: ExportDesk, tmp_path: Path) -> None:
+    job = desk.painted(axes={"prompt": ["a"], "seed": {"count": 12}})
+    desk.export(tmp_path / "whole", job, shard_images=4)
+
+    with pytest.raises(StoreAway):
+        desk.export(Full(tmp_path / "out"), job, shard_images=4)
+    index = (tmp_path / "out" / INDEX).read_text()
+    assert "train-000000" in index
+    assert "train-000001" not in index
+    assert not list((tmp_path / "out" / ".farm" / "drafts").iterdir())
+
+    outcome = desk.export(tmp_path / "out", job, shard_images=4)
+    assert (outcome.kept, outcome.images) == (1, 8)
+    assert hashes(tmp_path / "out") == hashes(tmp_path / "whole")
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0/"), min_size=1, max_size=100),
+    st.integers(0, 8**11 - 1),
+)
+def test_members_of_a_tar_are_headed_as_the_standard_library_does(name: str, size: int) -> None:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = size, 0o444
+
+    if len(name.encode()) > 100:
+        with pytest.raises(ValueError, match="too long"):
+            _header(name, size)
+    else:
+        assert _header(name, size) == info.tobuf(tarfile.USTAR_FORMAT)
