@@ -14,7 +14,7 @@ from storage.spec_store import SpecStore
 from storage.sql import Database, growth, jobs
 from storage.sql.jobs import UNWANTED, JobRow
 from storage.sql.tables import job as job_table
-from storage.states import JobState
+from storage.states import JobState, Wish
 
 _AS_NEW = "submit the file as a new job, images that exist are linked"
 
@@ -78,6 +78,6 @@ def reopen_grown(connection: Connection) -> list[str]:
         for job_id in growth.grown_after_end(connection)
         if jobs.enter(
             connection, job_id, JobState.RUNNING, before={JobState.DONE}, reason=None, finished_at=None,
-            forgiven=job_table.c.failed, judged=False,
+            forgiven=job_table.c.failed, judged=False, wish=Wish.RUN,
         )
     ]  # fmt: skip

@@ -20,6 +20,7 @@ from dispatcher.views.gallery import Gallery
 from dispatcher.views.progress import Progress, duration
 from dispatcher.views.screen import make_screen
 from dispatcher.views.watching import follow
+from dispatcher.wording import counted
 from storage.spec import Spec
 from storage.sql import images
 from storage.sql.jobs import JobRow
@@ -68,7 +69,7 @@ def render(farm: Farm, spec: Spec, *, source: str, options: Options) -> int:
     out = options.out or Path("outputs") / f"{row.name}-{row.id}"
     _announce(row, is_new=submission.is_new)
     if submission.is_longer:
-        click.echo(f"it was extended since, to {row.images} images; --new renders this file alone")
+        click.echo(f"it was extended since, to {counted(row.images, 'image')}; --new renders this file alone")
     gallery = Gallery(out, pattern=options.pattern, database=farm.database, store=farm.store)
     if row.is_open:
         progress = _render(farm, row, gallery=gallery, options=options)
@@ -117,7 +118,7 @@ def _render(farm: Farm, row: JobRow, *, gallery: Gallery, options: Options) -> P
 
 def _announce(row: JobRow, *, is_new: bool) -> None:
     if is_new:
-        click.echo(f"job {row.name} ({row.id}): {row.images} images")
+        click.echo(f"job {row.name} ({row.id}): {counted(row.images, 'image')}")
     elif row.state in (JobState.PAUSED, JobState.STOPPED) and row.wish != Wish.RESUME:
         click.echo(f"job {row.name} ({row.id}) is {row.state}; './farm resume {row.id}' goes on")
     elif row.is_open:
@@ -132,8 +133,8 @@ def _print_places(farm: Farm, row: JobRow, out: Path, sheet: SheetFiles) -> None
     )
     with farm.database.read() as connection:
         flags = images.flag_counts(connection, row.id)
-    counted = "".join(f", {count} {what}" for what, count in {"failed": row.failed, **flags}.items() if count)
-    click.echo(f"\n{row.done} images made{counted}{took}\n")
+    beside = "".join(f", {count} {what}" for what, count in {"failed": row.failed, **flags}.items() if count)
+    click.echo(f"\n{counted(row.done, 'image')} made{beside}{took}\n")
     click.echo(f"  images    {out}/")
     click.echo(f"  sheet     {sheet.html}")
     for page in sheet.png:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
@@ -81,13 +82,15 @@ class Desk:
             try:
                 process.wait(timeout=30)
             except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
             if process.stdout is not None:
                 process.stdout.close()
         for pid in [self.part_pid(lock.stem) for lock in (self.home / "parts").glob("*.lock")]:
             if pid is not None and str(self.home) in _environment(pid):
-                os.killpg(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it may end by itself just now
+                    os.killpg(pid, signal.SIGKILL)
 
     def images(self, name: str = "@last") -> dict[int, ImageRow]:
         """The rows of a job by number."""

@@ -21,6 +21,7 @@ from spec_files import frozen
 from storage.blobs import BlobStore, FolderStore
 from storage.settings import Settings
 from storage.spec import Job, ModelFacts, Numbers, digest
+from storage.spec.named_code import named_by
 from storage.spec.plan import Plan
 from storage.spec_store import SpecStore
 from storage.sql import Database, chunks, images, jobs
@@ -49,6 +50,7 @@ class KeepingDesk:
         self.recorder = Recorder(database, self.store, fence=self.lead.fence)
         self.notes = Notes(database, self.store, fence=self.lead.fence)
         self.runs = 0
+        self.digests: dict[str, str] = {}  # that models have now, where they are not MODEL's
 
     def submit(self, *, reuse: Reuse = Reuse.OFF, **entries: Any) -> str:
         """Submit a job and resolve its models; silent means 2 prompts and 8 seeds."""
@@ -130,10 +132,17 @@ class KeepingDesk:
         honest = Manifest(
             job=chunk.job, chunk=chunk.number, attempt=chunk.attempt, run=f"run{self.runs}", node=chunk.node or "n1",
             boot="b", spec_hash=row.spec_hash, plan=chunk.plan, environment={"torch": "2"},
-            models=dict.fromkeys(job.spec.models, MODEL), images=made, started=time.time(), finished=time.time(),
+            models=self._models(job), images=made, started=time.time(), finished=time.time(),
             seconds={"total": 1.0, "load": 0.0},
         )  # fmt: skip
         return {**honest.model_dump(mode="json"), **changes}
+
+    def _models(self, job: Job) -> dict[str, ModelEntry]:
+        kinds = {key: named["kind"] for key, named in named_by(job.spec).items()}
+        return {
+            key: MODEL.model_copy(update={"kind": kind, "digest": self.digests.get(key, MODEL.digest)})
+            for key, kind in kinds.items()
+        }
 
     def spec(self, row: JobRow) -> Job:
         return SpecStore(self.store).load(row.id, spec_hash=row.spec_hash)

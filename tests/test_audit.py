@@ -191,6 +191,18 @@ def test_near_duplicates_count_beyond_declared_noise(desk: KeepingDesk) -> None:
     assert narrow.collisions == []
 
 
+def test_a_lookalike_that_is_not_declared_is_listed_behind_one_that_is(desk: KeepingDesk) -> None:
+    job_id = made(desk, axes={"prompt": PROMPTS, "seed": SEEDS})
+    looks = int(str(desk.images(job_id)[0].phash), 16)
+    for number, bits in ((1, 0b1), (4, 0b10)):  # 4 shares the noise of 0, and not that of 1
+        change(desk, job_id, number, phash=f"{looks ^ bits:016x}")
+
+    found = look(desk, job_id)
+
+    assert pairs(found, Kind.NEAR) == [("0", "1"), ("1", "4")]
+    assert found.near_declared == 1
+
+
 def test_rejected_images_are_left_out(desk: KeepingDesk) -> None:
     job_id = made(desk, axes={"seed": [1, 1]})
     change(desk, job_id, 1, rejected="near_duplicate: of 0")
@@ -246,7 +258,7 @@ def test_a_diff_counts_recipes_and_says_what_the_jobs_say_differently(desk: Keep
 
 def test_a_diff_reads_as_lines_and_ends_with_one_where_recipes_differ(desk: KeepingDesk, call: Call) -> None:
     one = desk.rendered(axes={"prompt": ["a"], "steps": [1, 2]})
-    other = desk.rendered(axes={"prompt": ["a"], "seed": {"derive": 2}}, steps=2)
+    other = desk.rendered(axes={"prompt": ["a"], "seed": {"derive": 2}}, steps=2, allow_blank=True)
 
     differs, same = call("diff", one, other), call("diff", one, one)
 
@@ -254,5 +266,6 @@ def test_a_diff_reads_as_lines_and_ends_with_one_where_recipes_differ(desk: Keep
     assert "recipes: 2 only in A, 2 only in B, 0 in both" in differs.stdout
     assert "2 derived, over prompt, model, job seed 0" in differs.stdout
     assert "steps:\n  only in A: 1\n" in differs.stdout
+    assert "allow_blank: false in A, true in B" in differs.stdout
     assert same.returncode == 0
     assert "0 only in A, 0 only in B, 2 in both" in same.stdout

@@ -250,7 +250,7 @@ def test_a_licence_is_claimed_only_where_all_models_share_it(
 def test_the_numbers_of_a_card_are_those_of_the_rows(made: Made) -> None:
     text = (made("webdataset") / "README.md").read_text()
 
-    assert "12 images were looked at: 9 are in the data set, 2 were rejected by quality rules, 1 failed." in text
+    assert "Of 12 images looked at, 9 are in the data set, 2 were rejected by quality rules, 1 failed." in text
     assert "| rejected | near\\_duplicate | 1 | 8.3 % |" in text
     assert "| euler\\_a | 6 | 3 | 2 | 1 | 50.0 % |" in text
     assert "Quality rules kept 9 of 11 rendered images (81.8 %)." in text

@@ -108,6 +108,8 @@ def test_an_open_job_is_told_by_what_holds_it(
 
     assert said["reason"] == reason
     assert words in said["says"]
+    if reason in ("budget", "deadline"):
+        assert said["helps"][0].startswith(f"./farm resume {job_id} --")
 
 
 def test_a_job_whose_models_are_read_says_so(desk: DispatcherDesk, say: Say) -> None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from dispatcher.cli.root import main as farm
 from storage.errors import UserError
+from storage.models import KINDS
 from storage.settings import PREFIX, Settings
 from storage.spec import Job, Spec, check_job_file, freeze
 from storage.spec.fields import FIELDS, MODES, TEXT_TO_IMAGE, Cost
@@ -185,6 +186,12 @@ def test_the_table_of_modes_is_the_code() -> None:
         for mode in MODES
     }  # fmt: skip
     assert said == {mode: [needed[mode], besides[mode]] for mode in MODES}
+
+
+def test_the_table_of_kinds_of_models_is_the_code() -> None:
+    told = [words(cells[0])[0] for cells in rows((ROOT / "docs" / "models.md").read_text(), "Registering")]
+
+    assert told == list(KINDS)
 
 
 def test_what_an_unconditional_job_takes_is_said_in_full() -> None:

@@ -59,6 +59,31 @@ def test_a_job_becomes_a_folder_and_a_dry_run_says_so_before(desk: ExportDesk, c
     assert (tmp_path / "set" / "README.md").read_text().startswith("---")
 
 
+def test_an_interrupted_export_says_how_to_go_on(
+    desk: ExportDesk, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = desk.painted()
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dispatcher.export.engine.Exporter.run", interrupted)
+    ended = call(job, "--to", "set")
+
+    assert ended.returncode == 130
+    assert ended.stderr.strip() == "stopped; the same command goes on behind the last finished shard"
+
+
+def test_a_selection_that_leaves_nothing_is_told(desk: ExportDesk, call: Call) -> None:
+    job = desk.painted()
+
+    asked = call(job, "--to", "set", "--where", "scheduler = 'nope'", "--dry-run")
+    ended = call(job, "--to", "set", "--where", "scheduler = 'nope'")
+
+    assert "no image is done, accepted and selected" in asked.stderr
+    assert "no image is done, accepted and selected" in ended.stderr
+
+
 def test_json_is_one_document(desk: ExportDesk, call: Call) -> None:
     job = desk.painted()
 
@@ -73,7 +98,7 @@ def test_json_is_one_document(desk: ExportDesk, call: Call) -> None:
         (["--where", "sheduler = 'ddim'"], "did you mean 'scheduler'"),
         (["--without", "blury"], "--without = 'blury'"),
         (["--captions"], "--captions: goes with --as folder only"),
-        (["--sign", "cert.pem"], "needs a certificate (--sign) and its key (--sign-key)"),
+        (["--sign", "cert.pem"], "--sign: goes with --sign-key"),
         (["--split", "train=0.9"], "--split"),
     ],
 )

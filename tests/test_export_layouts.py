@@ -146,12 +146,14 @@ def test_two_jobs_with_missing_values_make_one_data_set(
 def test_takes_of_an_image_have_names_without_dots(desk: ExportDesk, load: Any, tmp_path: Path, layout: str) -> None:
     job = desk.painted(axes={"seed": {"count": 3}})
     desk.renumber(job, {2: number_of(1, take=2)})
+    desk.change(job, 0, linked_job="k3v9", linked_number=number_of(7, take=1))
 
     desk.export(tmp_path / "out", job, format=layout)
 
     assert len(load(tmp_path / "out")["train"]) == 3
     (row,) = [row for row in table(tmp_path / "out") if row["take"] == 2]
     assert (row["image_id"], row["parent"]) == (f"{job}/1.2", f"{job}/1")
+    assert [row["linked_from"] for row in table(tmp_path / "out")] == ["k3v9/7.1", None, None]
     assert PurePosixPath(row["file_name"]).stem == "000000001-2"
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dispatcher.export.loading import ImageUnreadable
 from dispatcher.export.targets import FolderTarget
 from export_desk import ExportDesk, hashes, table
 from storage.errors import InvalidSpec, UnknownName
@@ -60,6 +61,10 @@ def test_shards_are_cut_by_the_mean_size_of_images(desk: ExportDesk, tmp_path: P
         pytest.param({"quality": 80}, InvalidSpec, id="quality of png"),
         pytest.param({"size": "0x9"}, InvalidSpec, id="no size"),
         pytest.param({"cls": "negative_prompt"}, InvalidSpec, id="a class that images lack"),
+        pytest.param({"format": "folder", "name": "{nope}"}, InvalidSpec, id="a name of nothing"),
+        pytest.param({"format": "folder", "name": "{seed:{nope}}"}, InvalidSpec, id="a width of nothing"),
+        pytest.param({"format": "folder", "name": "{seed"}, InvalidSpec, id="no name"),
+        pytest.param({"format": "folder", "name": "{}"}, InvalidSpec, id="a name without a name"),
     ],
 )
 def test_bad_options_are_refused_before_anything_is_written(
@@ -71,3 +76,29 @@ def test_bad_options_are_refused_before_anything_is_written(
         desk.export(tmp_path / "out", job, **options)
 
     assert hashes(tmp_path / "out") == {}
+
+
+def test_a_run_that_ended_before_its_first_file_pins_no_options(desk: ExportDesk, tmp_path: Path) -> None:
+    job = desk.painted()
+    key = desk.images(job)[0].key
+    assert key is not None
+    kept = desk.store.get(key)
+    desk.store.delete([key])
+    with pytest.raises(ImageUnreadable):
+        desk.export(tmp_path / "out", job, shard_images=4)
+    desk.store.put(key, kept)
+
+    desk.export(tmp_path / "out", job, shard_images=8)
+
+    assert [len(table(tmp_path / "out"))] == [16]
+    assert sorted(path.name for path in (tmp_path / "out" / "data").iterdir()) == [
+        "train-000000.tar",
+        "train-000001.tar",
+    ]
+
+
+def test_names_of_files_cannot_depend_on_who_made_them(desk: ExportDesk, tmp_path: Path) -> None:
+    job = desk.painted()
+
+    with pytest.raises(InvalidSpec, match="worker"):
+        desk.export(tmp_path / "out", job, format="folder", name="{worker}-{seed}")

@@ -9,7 +9,7 @@ import pytest
 
 from dispatcher.export import engine
 from dispatcher.export.beginning import ExportRefused
-from dispatcher.export.engine import Way
+from dispatcher.export.engine import Progress, Way
 from dispatcher.export.index import INDEX
 from dispatcher.export.loading import ImageUnreadable
 from dispatcher.export.targets import FolderTarget, TargetRefused
@@ -124,6 +124,14 @@ def test_other_options_are_refused_by_name(
     assert said in str(refused.value)
 
 
+def test_the_last_word_of_progress_counts_every_shard(desk: ExportDesk, tmp_path: Path) -> None:
+    job, said = desk.painted(), list[Progress]()
+
+    desk.exporter(FolderTarget(tmp_path / "out"), job, shard_images=4).run(said.append)
+
+    assert (said[-1].done, said[-1].total, said[-1].shards, said[-1].of) == (16, 16, 4, 4)
+
+
 def test_other_jobs_and_strange_folders_are_refused(desk: ExportDesk, tmp_path: Path) -> None:
     job, other = desk.painted(), desk.painted(prompt="c", axes={"seed": [1]})
     desk.export(tmp_path / "out", job)
@@ -222,6 +230,30 @@ def test_a_lost_object_stops_the_export_by_name_or_is_left_out_and_made_good_lat
     assert sorted(row["number"] for row in table(tmp_path / "out")) == list(range(16))
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_was_made_good_is_in_the_set_once_whatever_is_made_anew(
+    desk: ExportDesk, tmp_path: Path, layout: str
+) -> None:
+    job = desk.painted()
+    key = desk.images(job)[6].key
+    assert key is not None
+    good = desk.store.get(key)
+    desk.store.delete([key])
+    options = {"format": layout, "shard_images": 8}
+    desk.export(tmp_path / "out", job, way=Way(skip_broken=True), **options)
+    desk.store.put(key, good)
+    desk.export(tmp_path / "out", job, way=Way(append=True), **options)
+    before = hashes(tmp_path / "out" / "metadata")
+
+    again = desk.export(tmp_path / "out", job, way=Way(append=True), **options)
+    (tmp_path / "out" / "metadata" / "train-000000.parquet").write_bytes(b"")
+    remade = desk.export(tmp_path / "out", job, way=Way(append=True, check=True), **options)
+
+    assert (again.images, len(remade.remade)) == (0, 1)
+    assert sorted(row["number"] for row in table(tmp_path / "out")) == list(range(16))
+    assert hashes(tmp_path / "out" / "metadata") == before
+
+
 def test_a_job_that_grew_is_not_mixed_in_silently(desk: ExportDesk, tmp_path: Path) -> None:
     job = desk.painted()
     desk.export(tmp_path / "out", job)
@@ -243,4 +275,5 @@ def test_retried_images_join_by_append(desk: ExportDesk, tmp_path: Path) -> None
 
     assert outcome.images == 1
     assert engine.BROKEN_TABLE not in outcome.index.rejected
+    assert rejected(tmp_path / "out") == []
     assert [row["number"] for row in table(tmp_path / "out")][-1] == 3

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from dispatcher.export.buckets import TargetAway
 from dispatcher.export.engine import Way
 from dispatcher.export.index import INDEX, Index
 from dispatcher.export.targets import TargetRefused, open_target
 from export_desk import ExportDesk, hashes
 from servers.fixtures import S3_PARTS
+from servers.program import free_port
 from servers.s3 import S3Bucket
 from storage.errors import BlobMissing
 from storage.settings import Settings
@@ -63,3 +65,15 @@ def test_a_file_is_no_place_for_an_export(desk: ExportDesk, tmp_path: Path) -> N
 
     with pytest.raises(TargetRefused, match="is a file"):
         desk.export(tmp_path / "file", job)
+
+
+def test_a_target_that_is_away_is_named_as_the_target(
+    desk: ExportDesk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "y")
+    job = desk.painted(axes={"seed": {"count": 1}})
+    target = open_target("s3://sets/one", Settings(home=tmp_path, s3_endpoint=f"http://127.0.0.1:{free_port()}"))
+
+    with pytest.raises(TargetAway, match=r"--to s3://sets/one does not answer .*FARM_S3_ENDPOINT"):
+        desk.export(target, job)

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from dispatcher.embedded import valkey
+from dispatcher.embedded.host import EmbeddedFarm
+from dispatcher.embedded.parts import Part
 from farm_desk import Desk, descendants, is_alive, wait_until
+from storage.settings import Settings
 
 IMAGES = 48  # of the desk's job
 
@@ -134,17 +138,69 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(make_desk: Callable[.
 
 
 def test_a_second_ctrl_c_stops_at_once(make_desk: Callable[..., Desk]) -> None:
-    desk = make_desk(seconds_per_step=2.0)
-    running = desk.start_farm("run", str(desk.write_job(steps=50)), "--plain")
-    wait_until(lambda: desk.part_pid("workers"), what="the workers")
+    desk = make_desk(seconds_per_step=60.0)  # a step that is waited for would not end within this test's patience
+    running = desk.start_farm("run", str(desk.write_job()), "--plain")
+    assert running.stdout is not None
+    wait_until(lambda: "0/48" in running.stdout.readline(), what="a farm whose parts have all begun")
     parts = [desk.part_pid(part) for part in ("broker", "dispatcher", "workers")]
 
     running.send_signal(signal.SIGINT)
-    wait_until(lambda: "stopping" in (running.stdout.readline() if running.stdout else ""), what="the first answer")
+    wait_until(lambda: "stopping" in running.stdout.readline(), what="the first answer")
     running.send_signal(signal.SIGINT)
 
-    assert running.wait(timeout=5) == 130
+    assert running.wait(timeout=15) == 130
     assert not [pid for pid in parts if pid is not None and is_alive(pid)]
+
+
+STUBBORN = "trap 'kill -USR1 $PPID' TERM; while :; do sleep 0.05; done"  # answers a wish to end by a signal of its own
+
+
+def test_a_second_ctrl_c_ends_the_very_part_that_the_first_one_waits_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[Part] = []
+
+    def start_part(farm: EmbeddedFarm, name: str) -> None:
+        begun.append(Part(name, ["sh", "-c", STUBBORN], home=tmp_path, env=os.environ))
+        farm._parts[name] = begun[-1]
+
+    def stop_at_once(*_: object) -> None:
+        farm.kill()
+        raise SystemExit(130)
+
+    monkeypatch.setattr(EmbeddedFarm, "_start_part", start_part)
+    farm = EmbeddedFarm(Settings(home=tmp_path), devices="cpu")
+    before = signal.signal(signal.SIGUSR1, stop_at_once)
+    try:
+        with pytest.raises(SystemExit), farm:
+            pass  # its end asks the workers first, and waits for them
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        left = [part.name for part in begun if part.is_alive]
+        for part in begun:
+            part.kill()
+
+    assert (len(begun), left) == (3, [])
+
+
+def test_a_broker_that_is_interrupted_while_it_starts_is_not_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o700)
+    begun: list[Part] = []
+
+    def interrupted(part: Part, _: object) -> None:
+        begun.append(part)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(valkey, "_program", lambda: str(program))
+    monkeypatch.setattr(valkey, "_await_answer", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        valkey.start_valkey(valkey.BrokerAddress(port=1, password="x"), home=tmp_path)
+
+    assert [part.is_alive for part in begun] == [False]
 
 
 def test_a_killed_command_leaves_orphans_that_the_next_one_ends(make_desk: Callable[..., Desk]) -> None:

@@ -164,7 +164,7 @@ def test_images_that_nobody_speaks_of_become_chunks(desk: KeepingDesk) -> None:
 
     (problem,) = problems(desk, repair=True)
 
-    assert (problem.kind, problem.repaired) == (Wrong.GAP, "1 chunks more")
+    assert (problem.kind, problem.repaired) == (Wrong.GAP, "1 chunk more")
     assert desk.job(job_id).state == JobState.RUNNING
     desk.work(job_id)
     desk.notes.write()

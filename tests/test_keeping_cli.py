@@ -70,8 +70,8 @@ def test_retention_removes_jobs_that_ended_long_ago(desk: KeepingDesk, call: Cal
 
     dry, done = call("gc", "--retention", "30d", "--dry-run"), call("gc", "--retention", "30d")
 
-    assert "1 jobs would be removed" in dry[1]
-    assert "1 jobs are removed" in done[1]
+    assert "1 job would be removed" in dry[1]
+    assert "1 job removed" in done[1]
     with desk.database.read() as connection:
         assert [row.id for row in jobs.listing(connection)] == [young]
 
@@ -117,7 +117,7 @@ def test_objects_that_are_kept_bring_a_job_back(desk: KeepingDesk, call: Call, t
 
     code, said, _ = call("rebuild")
 
-    assert (code, "1 jobs with 16 images are back" in said) == (0, True)
+    assert (code, "back: 1 job with 16 images; there already: 0" in said) == (0, True)
     assert desk.job(job_id).done == 16
 
 
@@ -147,7 +147,7 @@ def test_fsck_ends_with_1_until_all_is_repaired(desk: KeepingDesk, call: Call) -
 
     assert (found[0], mended[0], after[0]) == (1, 0, 0)
     assert f"missing: job {job_id} image 3 {key} is not in the store\n" in found[1]
-    assert "1 problems, 0 not repaired; 16 images looked at, 15 read again" in mended[1]
+    assert "1 problem, 0 not repaired; 16 images looked at, 15 read again" in mended[1]
     assert "nothing is wrong; 15 images looked at" in after[1]
 
 
@@ -166,7 +166,7 @@ def test_rebuild_refuses_a_database_in_use(desk: KeepingDesk, call: Call) -> Non
 
     code, _, said = call("rebuild")
 
-    assert (code, "holds 1 jobs of its own: must be empty" in said) == (2, True)
+    assert (code, "holds 1 job of its own: must be empty" in said) == (2, True)
 
 
 def test_gc_with_a_database_that_knows_nothing_is_refused(desk: KeepingDesk, call: Call, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What exists is linked, not rendered: by recipe, by plan where the job says so, and to where it came from."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,3 +139,24 @@ def test_labels_and_options_are_those_of_the_job_that_links(desk: KeepingDesk) -
 
     (row,) = desk.images(second).values()
     assert (row.number, row.options["clip_skip"], row.state) == (1, 2, ImageState.DONE)
+
+
+@pytest.mark.parametrize(
+    ("says", "key"),
+    [
+        pytest.param({"quality": {"clip": {"model": "./m", "below": 0.2}}}, "clip:./m", id="scorer"),
+        pytest.param({"output": {"watermark": "stamp"}}, "watermark:stamp", id="watermark"),
+        pytest.param({"callbacks": "drift"}, "callback:drift", id="callback"),
+    ],
+)
+def test_what_was_changed_in_place_has_made_other_images(
+    desk: KeepingDesk, says: dict[str, Any], key: str
+) -> None:
+    desk.work(desk.submit(**says), chunks=4)
+    same = desk.submit(**says)
+    desk.digests[key] = "sha256:" + "b" * 64
+    other = desk.submit(**says)
+
+    left = [len(link(desk, job_id)) for job_id in (same, other)]
+
+    assert left == [0, 16]

@@ -19,7 +19,7 @@ from storage.marks import pixel_sha256, read
 from storage.pictures import decode
 from storage.settings import Settings
 from storage.spec.plan import Plan
-from worker.runs.storing import encoding
+from worker import named_code
 from worker.runs.storing.encoding import Encoder
 from worker_bench import Bench
 
@@ -66,8 +66,8 @@ def forgetful(picture: Image.Image, recipe: Any) -> None:
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Watermarks of another distribution."""
     names = ("signature", "shrink", "grey", "broken", "forgetful", "missing")
-    points = [EntryPoint(name, f"test_marks_jobs:{name}", encoding.GROUP) for name in names]
-    monkeypatch.setattr(encoding, "entry_points", lambda *, group: EntryPoints(points).select(group=group))
+    points = [EntryPoint(name, f"test_marks_jobs:{name}", named_code.GROUPS["watermark"]) for name in names]
+    monkeypatch.setattr(named_code, "entry_points", lambda *, group: EntryPoints(points).select(group=group))
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,18 @@ def test_names_that_the_document_and_the_flat_row_share_are_one_schema(farm: Typ
     said = farm.json("image", "desk", "0")
 
     shared = set(said) & NAMES
-    assert {"image_id", "number", "take", "parent", "recipe", "recipe_hash", "plan", "plan_hash", "batch"} <= shared
+    assert {
+        "image_id",
+        "number",
+        "take",
+        "parent",
+        "linked_from",
+        "recipe",
+        "recipe_hash",
+        "plan",
+        "plan_hash",
+        "batch",
+    } <= shared
 
 
 def test_an_image_is_found_by_its_file_and_the_file_agrees(farm: Typing) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatcher.quality import hashes
-from dispatcher.quality.duplicates import groups, near, near_kept, same
+from dispatcher.quality.duplicates import groups, near, near_and_apart, near_kept, same
 
 Pairs = list[tuple[int, int, int]]
 
@@ -35,6 +35,24 @@ def test_dividing_shifting_and_comparing_find_the_same(found: list[int], distanc
         patch.setattr(hashes, "_STEP", 3)
         patch.setattr(hashes, "_BLOCK", 4)
         assert list(near(_numbered(found), distance)) == _near(found, distance)
+
+
+@given(found=pictures(), distance=st.integers(0, 16), kinds=st.lists(st.integers(0, 3), min_size=40, max_size=40))
+@settings(deadline=None)
+def test_no_likeness_between_kinds_hides_behind_one_within_a_kind(
+    found: list[int], distance: int, kinds: list[int]
+) -> None:
+    told = list(near_and_apart(_numbered(found), distance, lambda number: kinds[number // 3]))
+
+    apart: Pairs = []
+    for place, value in enumerate(found):
+        lower = [one for one in range(place) if (found[one] ^ value).bit_count() <= distance]
+        other = next((one for one in lower if kinds[one] != kinds[place]), None)
+        if other is not None:
+            apart.append((3 * place, 3 * other, (found[other] ^ value).bit_count()))
+    assert [pair for pair in told if kinds[pair[0] // 3] != kinds[pair[1] // 3]] == apart
+    assert set(_near(found, distance)) <= set(told)
+    assert len(told) == len(set(told))
 
 
 @given(found=pictures(), distance=st.integers(0, 16))

@@ -8,7 +8,7 @@ import pytest
 
 from spec_files import CAP, frozen
 from storage.errors import InvalidSpec
-from storage.spec import JobFile, Spec, check_job_file, freeze
+from storage.spec import JobFile, ModelFacts, Spec, check_job_file, freeze
 from storage.spec.file.allowed import Allowed
 from storage.spec.finish import finish_of
 from storage.spec.growth import extend
@@ -185,8 +185,13 @@ def test_a_scorer_may_be_a_registered_model_of_its_kind(folder: Path) -> None:
 
 
 def test_what_is_measured_parts_jobs_and_what_rejects_does_not(folder: Path) -> None:
-    def finish(**quality: Any) -> str:
-        return finish_of(frozen(folder, quality=quality))
+    def finish(*, digit: str = "a", **quality: Any) -> str:
+        spec = frozen(folder, quality=quality)
+        facts = {
+            key: ModelFacts(kind=model["kind"], digest=f"sha256:{digit * 64}", family="x")
+            for key, model in spec.models.items()
+        }
+        return finish_of(spec, facts)
 
     measured = finish(clip={"model": "./clip"})
 
@@ -194,6 +199,7 @@ def test_what_is_measured_parts_jobs_and_what_rejects_does_not(folder: Path) -> 
     assert measured == finish(clip={"model": "clip", "below": 0.3}, exact_duplicate="reject")
     assert len({"", measured, finish(aesthetic={"model": "./aes"}), finish(safety={"model": "./safety"}),
                 finish(safety={"model": "./safety", "label": "nsfw"})}) == 5  # fmt: skip
+    assert measured != finish(clip={"model": "./clip"}, digit="b")  # the same folder, and other weights
 
 
 def test_an_extension_cannot_change_the_rules(folder: Path) -> None:

@@ -229,7 +229,7 @@ def test_a_retried_image_comes_back_once_and_made(desk: KeepingDesk, fresh: Fres
 def test_a_database_with_jobs_of_its_own_is_refused(desk: KeepingDesk) -> None:
     desk.rendered()
 
-    with pytest.raises(UserError, match="holds 1 jobs of its own: must be empty"):
+    with pytest.raises(UserError, match="holds 1 job of its own: must be empty"):
         rebuild(desk.database, desk.store, user="me")
 
 

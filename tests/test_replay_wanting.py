@@ -20,6 +20,7 @@ from dispatcher.replaying.wanting import Model, grouped, models_of_job, replay_o
 from spec_files import frozen, job_files
 from storage.errors import BlobMissing
 from storage.spec import Job, ModelFacts, Spec, digest
+from storage.spec.named_code import with_code
 from storage.spec.plan import Plan
 from storage.wire.messages import Heartbeat
 
@@ -233,6 +234,21 @@ def test_a_device_is_lacking_once_workers_are_there_and_none_has_it() -> None:
     assert not lacks_device("cuda", [])
     assert lacks_device("cuda", [beat])
     assert not lacks_device("cpu", [beat])
+
+
+def test_code_that_has_changed_is_named_and_code_that_was_never_recorded_is_not_missed(tmp_path: Path) -> None:
+    spec = frozen(tmp_path, callbacks="fade")
+    then, now = "sha256:" + "c" * 64, "sha256:" + "d" * 64
+    facts = facts_of(spec) | {"callback:fade": ModelFacts(kind="callback", digest=then, family="toys 1.0")}
+    known = models_of_job(spec, {key: one.digest for key, one in facts.items()})
+    new, old = originals(Job(spec), facts), originals(Job(spec), facts_of(spec))
+    replay = replay_of([(one, used_models(one.recipe, known)[0]) for one in new], base=spec, name="x")
+
+    assert other_bytes(replay, {"callback:fade": then}) is None
+    assert str(other_bytes(replay, {"callback:fade": now})).startswith("model callback:fade is sha256:dddd")
+    assert replay.spec.fixed["callbacks"] == spec.fixed["callbacks"]  # it names code, and finds its digest anew
+    assert digest(with_code(old[0].recipe, {"callback:fade": then})) == new[0].recipe_hash
+    assert with_code(new[0].recipe, {"callback:fade": now}) == new[0].recipe
 
 
 def test_a_model_of_other_bytes_is_named(tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ FAULTS = [
     pytest.param({"files": "nope*"}, "rows.files = 'nope*': matches no file", id="no file"),
     pytest.param({"files": "**x"}, "rows.files = '**x': is no pattern", id="no pattern"),
     pytest.param({"files": ""}, "rows.files = '': ", id="empty pattern"),
-    pytest.param({"dataset": "nope"}, "nope: no such file or directory", id="no folder"),
+    pytest.param({"dataset": "nope"}, "nope: no such folder; nothing is fetched", id="no folder"),
     pytest.param({"dataset": "t.parquet"}, "t.parquet: not a directory", id="a file as a folder"),
     pytest.param({"dataset": "a\0b"}, "is no name of a folder", id="no name"),
     pytest.param({"dataset": "m"}, "m: holds no data files", id="an empty folder"),
@@ -223,13 +223,21 @@ FAULTS = [
     pytest.param({"file": "t.parquet", "bind": {"prompt": "n"}}, "t.parquet row 1, n = 1: must be text", id="no text"),
     pytest.param({"file": "t.parquet", "bind": {"prompt": "bytes"}}, "holds bytes in column 'bytes'", id="bytes"),
     pytest.param({"file": "t.parquet", "bind": {"prompt": "tags"}}, "holds list<", id="lists"),
-    pytest.param({"file": "t.parquet", "bind": {"prompt": "image"}}, "holds struct<", id="pictures"),
+    pytest.param({"file": "t.parquet", "bind": {"prompt": "image"}}, "holds pictures in column 'image'; save them",
+                 id="pictures"),
+    pytest.param({"file": "t.parquet", "bind": {"prompt": "box"}}, "holds struct<", id="structures"),
+    pytest.param({"file": "t.parquet", "bind": {"prompt": "none"}},
+                 "t.parquet row 1, none: is empty, and prompt cannot be", id="null where something must be"),
+    pytest.param({"file": "e.csv", "bind": {"prompt": "caption", "steps": "n"}},
+                 "e.csv row 1, n: is empty, and steps cannot be", id="empty cell of a number"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("rows", "message"), FAULTS)
 def test_a_table_that_cannot_be_read_is_refused(tmp_path: Path, rows: dict[str, Any], message: str) -> None:
-    write(tmp_path / "t.parquet", caption=["a"], n=[1], bytes=[b"a"], tags=[["a"]], image=[{"bytes": b"a", "path": ""}])
+    write(tmp_path / "t.parquet", caption=["a"], n=[1], bytes=[b"a"], tags=[["a"]], image=[{"bytes": b"a", "path": ""}],
+          box=[{"x": 1}], none=pa.array([None], "string"))  # fmt: skip
+    (tmp_path / "e.csv").write_text("caption,n\na,\n")
     write(tmp_path / "none.parquet", caption=pa.array([], "string"))
     (tmp_path / "d.parquet").mkdir()
 

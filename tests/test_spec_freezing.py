@@ -263,12 +263,12 @@ def test_a_template_gives_every_text_with_its_label(tmp_path: Path, words: list[
 
 def test_a_job_far_over_the_cap_is_refused_at_once(tmp_path: Path) -> None:
     seeds, words = {"count": 10**15}, {name: [str(n) for n in range(1000)] for name in "abcde"}
-    began = time.perf_counter()
+    began = time.process_time()
 
     with pytest.raises(InvalidSpec, match="images in one job"):
         frozen(tmp_path, axes={"seed": seeds, "prompt": {"template": "{a}{b}{c}{d}{e}", "values": words}})
 
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_minus_zero_is_zero(tmp_path: Path) -> None:

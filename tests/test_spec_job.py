@@ -148,7 +148,7 @@ def test_derived_seeds_differ_by_replicate_prompt_and_base(tmp_path: Path) -> No
 
 def test_ten_million_images_cost_nothing(tmp_path: Path) -> None:
     axes = {"prompt": ["a", "b"], "scheduler": ["ddim", "euler"], "seed": {"count": 2_500_000}}
-    began = time.perf_counter()
+    began = time.process_time()
 
     job = Job(
         frozen(tmp_path, axes=axes, exclude=[{"prompt": "a", "seed": [1, 2, 10**7]}, {"scheduler": "euler", "seed": 2}])
@@ -159,7 +159,7 @@ def test_ten_million_images_cost_nothing(tmp_path: Path) -> None:
     assert job[1] is None
     assert job.number_at(9_999_999) == 9_999_999
     assert len(canonical(job.spec.to_json())) < 2000
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize("number", [6, -7])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from storage.errors import InvalidSpec
-from storage.spec import Job, Spec, check_job_file, freeze
+from storage.spec import Job, ModelFacts, Spec, check_job_file, freeze
 from storage.spec.finish import finish_of
 
 
@@ -41,7 +41,7 @@ def test_what_is_said_is_kept_and_what_is_left_open_filled_in(
 
 def test_a_job_that_says_the_defaults_is_the_silent_one(tmp_path: Path) -> None:
     assert frozen(tmp_path, format="png", metadata="full").hash == frozen(tmp_path).hash
-    assert finish_of(frozen(tmp_path, metadata="full")) == ""
+    assert finish_of(frozen(tmp_path, metadata="full"), {}) == ""
 
 
 def test_images_are_linked_between_equal_outputs_alone(tmp_path: Path) -> None:
@@ -50,7 +50,16 @@ def test_images_are_linked_between_equal_outputs_alone(tmp_path: Path) -> None:
         {"watermark": "x"},
     ]  # fmt: skip
 
-    assert len({finish_of(frozen(tmp_path, **output)) for output in outputs}) == len(outputs)
+    assert len({finish_of(frozen(tmp_path, **output), {}) for output in outputs}) == len(outputs)
+
+
+def test_images_are_linked_between_watermarks_of_one_code_alone(tmp_path: Path) -> None:
+    spec = frozen(tmp_path, watermark="x")
+    codes = [ModelFacts(kind="watermark", digest=f"sha256:{digit * 64}", family="marks 1.0") for digit in "ab"]
+
+    finishes = {finish_of(spec, {}), *(finish_of(spec, {"watermark:x": facts}) for facts in codes)}
+
+    assert len(finishes) == 3
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dispatcher.planning.stopping import Trend, why_stop, window
-from dispatcher.planning.terms import Terms, parse_terms, parse_when
+from dispatcher.planning.terms import Terms, hours, parse_terms, parse_when
 from storage.errors import InvalidSpec
 from storage.sql.jobs import JobRow
 from storage.states import JobState, Priority, Reuse, Wish
@@ -70,3 +70,10 @@ def test_a_job_stops_itself_for_three_reasons(columns: dict[str, Any], trend: Tr
 
 def test_the_window_is_large_enough_to_be_hopeless() -> None:
     assert all(limit >= 0.9 * (window(limit) - 1) for limit in range(1, 200))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0, "0.00"), (4.4, "0.00122"), (22.2, "0.00617"), (1800, "0.5"), (5400, "1.50")]
+)
+def test_hours_are_shown_so_that_small_ones_are_not_nothing(seconds: float, shown: str) -> None:
+    assert hours(seconds) == shown

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from desk import DispatcherDesk, failed
-from storage.sql import Database, chunks, events, workers
+from dispatcher.views.history import read_history
+from storage.sql import Database, chunks, events, jobs, workers
 from storage.sql.chunks import ChunkRow
 from storage.sql.tables import leader
 from storage.states import ChunkState, JobState, Wish
@@ -50,6 +51,7 @@ def test_a_job_that_is_paused_in_the_middle_of_a_chunk_makes_every_image_once(de
 
     assert stopped == [job_id]
     assert (paused.state, paused.done) == (JobState.PAUSED, 1)
+    assert "in part" in [entry for entry in read_history(desk.database, job_id, limit=50) if entry.chunk][-1].detail
     assert desk.feed() == 0
     assert desk.chunks() == []  # the one that waited was withdrawn
     assert desk.wish(job_id, Wish.RESUME) == []
@@ -92,7 +94,8 @@ def test_a_paused_job_whose_last_chunk_comes_in_is_done(light_desk: DispatcherDe
     light_desk.wish(job_id, Wish.PAUSE)
     light_desk.recorder.record(light_desk.put(light_desk.manifest(running)))
 
-    assert light_desk.job(job_id).state == JobState.DONE
+    row = light_desk.job(job_id)
+    assert (row.state, row.wish) == (JobState.DONE, Wish.RUN)  # else it would be paused once it is extended
 
 
 def test_a_job_is_paused_before_anybody_read_its_models_but_not_while(light_desk: DispatcherDesk) -> None:
@@ -153,6 +156,19 @@ def test_cancelling_keeps_what_is_made_or_drops_it(desk: DispatcherDesk, wish: W
     assert desk.chunks() == desk.chunks(ChunkState.READY) == []
 
 
+@pytest.mark.parametrize("wish", [Wish.CANCEL, Wish.DROP])
+def test_the_last_chunk_does_not_overtake_a_wish_to_cancel(light_desk: DispatcherDesk, wish: Wish) -> None:
+    job_id, chunk = light_desk.started(plan={"batch": 16})
+    with light_desk.database.write() as connection:
+        jobs.wish(connection, job_id, wish)
+
+    light_desk.recorder.record(light_desk.put(light_desk.manifest(chunk)))
+    light_desk.wishes.fulfil()
+
+    assert light_desk.job(job_id).state == JobState.CANCELLED
+    assert len(light_desk.images(job_id)) == (16 if wish == Wish.CANCEL else 0)
+
+
 def test_a_cancelled_job_can_be_dropped_later(light_desk: DispatcherDesk) -> None:
     job_id, chunk = light_desk.started()
     light_desk.recorder.record(light_desk.put(light_desk.manifest(chunk)))
@@ -201,10 +217,9 @@ def test_a_deadline_stops_a_job_that_never_began(light_desk: DispatcherDesk) -> 
     job_id = light_desk.submit()
 
     light_desk.wish(job_id, deadline=1.0)
-    stopped = light_desk.job(job_id).state
+    assert light_desk.job(job_id).state == JobState.STOPPED
     light_desk.wish(job_id, Wish.RESUME, deadline=None)
-
-    assert (stopped, light_desk.job(job_id).state) == (JobState.STOPPED, JobState.QUEUED)
+    assert light_desk.job(job_id).state == JobState.QUEUED
 
 
 def test_a_job_that_fails_everywhere_stops_itself_until_its_user_says_go_on(desk: DispatcherDesk) -> None:

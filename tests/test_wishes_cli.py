@@ -1,6 +1,7 @@
 """The commands that wish something of a job: they write wishes, say what will happen, and refuse what cannot."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from dispatcher.cli.running.logs import _line
 from dispatcher.views.history import Entry
 from farm_desk import Desk
+from keeping_desk import KeepingDesk, failed
 from storage.sql import Database, events, jobs
 from storage.sql.jobs import JobRow
 from storage.states import JobState, Priority, Wish
@@ -59,6 +61,15 @@ def enter(database: Database, *states: JobState, **columns: int) -> None:
             jobs.change(connection, jobs.find(connection, "@last").id, **columns)
 
 
+def fail_some(database: Database, desk: Desk, *numbers: int) -> None:
+    """A further job, of which these images failed."""
+    farm = KeepingDesk(database, desk.home)
+    job_id = farm.submit()
+    chunk = farm.cut(job_id, images=8)
+    assert chunk is not None
+    farm.render(chunk, failed=[failed(number) for number in numbers])
+
+
 def test_commands_write_wishes_and_never_a_state(call: Call, database: Database) -> None:
     for words, wish in (
         (["pause"], Wish.PAUSE), (["pause", "@last", "--after-chunks"], Wish.PAUSE_AFTER_CHUNKS),
@@ -86,11 +97,13 @@ def test_a_job_is_submitted_under_terms_and_they_can_be_changed(call: Call, desk
 
     first = call("submit", job, "--new", "--priority", "interactive", "--max-device-hours", "1", "--deadline", "+2h")
     shown = json.loads(call("show", "--json")[1])
+    words = call("show")[1]
     again = call("submit", job, "--priority", "background")
 
     assert (first[0], again[0], last(database).priority) == (0, 0, Priority.BACKGROUND)
     assert (shown["priority"], shown["max_device_seconds"]) == ("interactive", 3600.0)
     assert shown["deadline"] is not None
+    assert re.search(r"^deadline +\d{4}-\d\d-\d\d \d\d:\d\d$", words, re.MULTILINE)
     assert last(database).max_device_seconds == 3600.0
 
 
@@ -104,8 +117,8 @@ def test_the_same_file_finds_its_paused_job(call: Call, desk: Desk, database: Da
     assert f"./farm resume {last(database).id}" in said
 
 
-def test_a_retry_adds_up_and_all_is_more_than_some(call: Call, database: Database) -> None:
-    enter(database, JobState.RESOLVING, JobState.RUNNING, failed=3)
+def test_a_retry_adds_up_and_all_is_more_than_some(call: Call, desk: Desk, database: Database) -> None:
+    fail_some(database, desk, 1, 2, 4, 7)
     wished = []
 
     for words in (["--image", "4", "--image", "2"], ["--image", "7"], [], ["--image", "1"]):
@@ -113,6 +126,41 @@ def test_a_retry_adds_up_and_all_is_more_than_some(call: Call, database: Databas
         wished.append(last(database).retry)
 
     assert wished == [[2, 4], [2, 4, 7], [], []]
+
+
+def test_a_retry_names_the_images_that_did_not_fail(call: Call, desk: Desk, database: Database) -> None:
+    fail_some(database, desk, 2)
+
+    some = call("retry", "@last", "--image", "2", "--image", "3", "--image", "4711")
+    none = call("retry", "@last", "--image", "3", "--image", "2.1")
+
+    assert some[0] == 0
+    assert "tries image 2 once more" in some[1]
+    assert some[2] == "passed over, as it did not fail: image 3, 4711\n"
+    assert none[0] == 2
+    assert "has no failed image 3, 2.1; see 'farm logs" in none[2]
+    assert last(database).retry == [2]
+
+
+def test_a_job_that_would_stop_again_at_once_is_not_resumed(call: Call, database: Database) -> None:
+    enter(database, JobState.STOPPED, deadline=1)
+
+    late = call("resume")
+    with database.write() as connection:
+        jobs.change(connection, last(database).id, deadline=None, device_seconds=7.2, max_device_seconds=3.6)
+    spent = call("resume", "@last", "--max-device-hours", "0.002")
+    more = call("resume", "@last", "--max-device-hours", "0.0021")
+
+    assert (late[0], spent[0], more[0]) == (2, 2, 0)
+    assert "would stop again at once: deadline passed; 'farm resume" in late[2]
+    assert "budget spent: 0.002 of 0.002 device hours" in spent[2]
+    assert last(database).wish == Wish.RESUME
+
+
+def test_dropping_a_job_that_was_cancelled_says_what_happens(call: Call, database: Database) -> None:
+    enter(database, JobState.CANCELLED)
+
+    assert "is cancelled; its images are forgotten" in call("cancel", "@last", "--drop", "--yes")[1]
 
 
 REFUSED = [
@@ -166,6 +214,6 @@ def test_the_log_tells_states_and_events_in_order(call: Call, database: Database
 
 
 def test_a_line_names_chunk_image_and_worker() -> None:
-    entry = Entry(at=0.0, what="failed", detail="crash: x", worker="n1", chunk=3, attempt=2, image=17)
+    entry = Entry(at=0.0, what="failed", detail="crash: x", worker="n1", chunk=3, attempt=2, image_id="j1/17.2")
 
-    assert _line(entry).endswith("failed     chunk 3.2 image 17 on n1: crash: x")
+    assert _line(entry).endswith("failed     chunk 3.2 image 17.2 on n1: crash: x")

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -126,7 +127,8 @@ def test_a_node_without_a_tracker_has_no_child_any_more_and_is_started_anew(desk
         before = desk.beat(NODE)
         trackers = [pid for pid in descendants(process.pid) if "_tracker" in command(pid)]
         for pid in [*trackers, life_of(desk).pid]:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         after = beat_with(desk, lambda beat: beat.boot != before.boot)
         ended = told(desk).ended
         again = renders(desk, chunk=2)
@@ -228,7 +230,8 @@ def test_two_of_one_name_that_a_forgetful_broker_let_start_do_not_stay(desk: Des
         with worker(desk) as twin:
             second = desk.beat(NODE)
             for pid in frozen:
-                os.kill(pid, signal.SIGCONT)
+                with suppress(ProcessLookupError):  # the first to thaw may end others
+                    os.kill(pid, signal.SIGCONT)
             loser = wait_for(lambda: next((one for one in (process, twin) if one.poll() is not None), None), what="one")
             winner = twin if loser is process else process
             stays = wait_for(lambda: desk.beat(NODE), what="a beat")

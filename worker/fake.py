@@ -27,8 +27,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from storage.errors import ModelMissing, ModelUnusable
 from storage.models.digests import Hashes, data_files
 from storage.settings import Settings
-from storage.spec import canonical
+from storage.spec import canonical, digest
 from storage.spec.plan import Plan
+from storage.spec.recipe import CALLBACK
 from storage.wire.messages import ModelEntry
 from worker.renderer import Device, Flaw, Images, Picture, Recipe, Watch
 
@@ -88,7 +89,9 @@ class FakeRenderer:
         return list(self._loaded)
 
     def resolve(self, source: str, *, kind: str) -> ModelEntry:
-        """See `Renderer.resolve`; every kind of model is a fake.json here."""
+        """See `Renderer.resolve`; every kind of model is a fake.json here, and callbacks are never called."""
+        if kind == CALLBACK:
+            return ModelEntry(kind=kind, digest="sha256:" + digest({"callback": source}), family="FakeCallback")
         model = _read(source)
         found = self._hashes.digest_of(data_files(Path(source)))
         self._sources[found] = source

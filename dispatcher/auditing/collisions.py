@@ -9,7 +9,7 @@ from dispatcher.auditing.columns import Columns
 from dispatcher.auditing.declaring import Origins, how_declared, shared_along
 from dispatcher.farm import Farm
 from dispatcher.provenance.rows import image_id
-from dispatcher.quality.duplicates import near, same
+from dispatcher.quality.duplicates import near_and_apart, same
 from storage.spec import Job
 from storage.sql import hashes
 from storage.sql.jobs import JobRow
@@ -114,8 +114,8 @@ class _Auditor:
             self._collision(Kind.EXACT, lower, entry, self._exact_detail(lower, entry))
             for entry, lower in exact.items()
         ]
-        for entry, lower, bits in near(self._columns.perceptual_hashes(), distance):
-            if exact.get(entry) == lower:
+        for entry, lower, bits in near_and_apart(self._columns.perceptual_hashes(), distance, self._noise_of):
+            if exact.get(entry, entry) == exact.get(lower, lower):
                 continue
             if self._share(lower, entry):
                 self._found.near_declared += 1
@@ -147,9 +147,11 @@ class _Auditor:
 
     def _share(self, one: int, other: int) -> bool:
         """Whether two images share noise by declaration."""
-        columns = self._columns
-        alike = (columns.seeds[one], columns.sizes[one]) == (columns.seeds[other], columns.sizes[other])
-        return alike and self._origin(one) == self._origin(other)
+        return self._noise_of(one) == self._noise_of(other)
+
+    def _noise_of(self, entry: int) -> Hashable:
+        """What images have in common that share noise by declaration."""
+        return self._columns.seeds[entry], self._columns.sizes[entry], self._origin(entry)
 
     def _exact_detail(self, one: int, other: int) -> str:
         return f"all pixels are equal{self._linked(one, other)}"

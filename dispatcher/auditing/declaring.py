@@ -88,8 +88,7 @@ def _others(factor: Factor) -> str:
 
 def _seed_factor(product: Product, index: int) -> tuple[Factor, int] | None:
     """The factor that binds the seed, and which of its places an image has."""
-    for factor in reversed(product.factors):  # the last one turns fastest
-        index, digit = divmod(index, len(factor))
+    for factor, digit in zip(product.factors, product.digits(index), strict=True):
         if SEED in factor.keys:
             return factor, digit
     return None

@@ -87,16 +87,18 @@ class EmbeddedFarm:
         for name, patience_s in (
             ("workers", WORKER_PATIENCE_S), ("dispatcher", DISPATCHER_PATIENCE_S), ("broker", 5.0),
         ):  # fmt: skip
-            part = self._parts.pop(name, None)
+            part = self._parts.get(name)
             if part is not None:
                 part.stop(patience_s=patience_s)
+                self._parts.pop(name, None)
         self._lock.close()
         self._lock = None
 
     def kill(self) -> None:
-        """End the parts at once."""
+        """End the parts at once. A signal handler may call it while `stop` waits for one of them."""
         for part in self._parts.values():
-            part.stop(patience_s=0)
+            part.kill()
+        self._parts.clear()
         self.stop()
 
     def _take_lock(self) -> bool:

@@ -12,10 +12,12 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from storage.errors import PartFailed
 
 POLL_S = 0.02
+KILL_S = 5.0  # the kernel's time to end what was killed
 
 
 class Part:
@@ -56,8 +58,7 @@ class Part:
         finally:
             os.close(descriptor)
         assert self._process.stdin is not None
-        self._process.stdin.write(stdin.encode())
-        self._process.stdin.close()
+        _tell(self._process.stdin, stdin)
 
     @property
     def pid(self) -> int:
@@ -77,6 +78,13 @@ class Part:
                 self._process.wait(timeout=patience_s)
         _signal_group(self.pid, signal.SIGKILL)
         self._process.wait()
+
+    def kill(self) -> None:
+        """End its whole group at once. A signal handler may call it while `stop` waits."""
+        _signal_group(self.pid, signal.SIGKILL)
+        deadline = time.monotonic() + KILL_S
+        while self.is_alive and time.monotonic() < deadline:  # `wait` would want the lock that `stop` may hold
+            time.sleep(POLL_S)
 
     def last_words(self) -> str:
         """The last line of its log."""
@@ -99,6 +107,14 @@ def end_orphans(home: Path) -> list[str]:
                     _wait_free(lock.fileno(), patience_s=5)
                 ended.append(lock_path.stem)
     return ended
+
+
+def _tell(program: IO[bytes], text: str) -> None:
+    """Give a program its standard input. One that is dead already needs none, and its log says why it died."""
+    with contextlib.suppress(BrokenPipeError):
+        program.write(text.encode())
+    with contextlib.suppress(BrokenPipeError):
+        program.close()
 
 
 def _lock_path(home: Path, name: str) -> Path:

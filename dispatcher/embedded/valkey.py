@@ -73,6 +73,15 @@ def start_valkey(address: BrokerAddress, *, home: Path) -> Part:
         port=address.port, password=address.password, folder=json.dumps(str(folder), ensure_ascii=False)
     )
     part = Part("broker", [_program(), "-"], home=home, env=dict(os.environ), stdin=config)
+    try:
+        _await_answer(part, address)
+    except BaseException:  # Ctrl-C too: nobody else knows of it yet
+        part.kill()
+        raise
+    return part
+
+
+def _await_answer(part: Part, address: BrokerAddress) -> None:
     deadline = time.monotonic() + START_S
     with redis.Redis.from_url(address.url, socket_timeout=1) as client:
         while True:
@@ -81,11 +90,10 @@ def start_valkey(address: BrokerAddress, *, home: Path) -> Part:
             except redis.RedisError as error:
                 if not part.is_alive or time.monotonic() > deadline:
                     reason = part.last_words() if not part.is_alive else str(error)
-                    part.stop(patience_s=0)
                     raise PartFailed("broker", reason, part.log) from None
                 time.sleep(POLL_S)
             else:
-                return part
+                return
 
 
 def _program() -> str:

@@ -11,17 +11,20 @@ from sqlalchemy import ColumnElement
 from dispatcher.export.formats import LAYOUTS
 from dispatcher.export.index import INDEX, Index
 from dispatcher.export.loading import Caption, caption_of
-from dispatcher.export.options import ExportOptions, differences
+from dispatcher.export.options import DEFAULT_CAPTION, ExportOptions, differences
 from dispatcher.export.planning import round_down
 from dispatcher.export.selection.conditions import condition, field_of
 from dispatcher.export.selection.parsing import parse
 from dispatcher.export.selection.tree import Name
 from dispatcher.export.sources import Source, label_columns, labels_of
 from dispatcher.export.targets import Target, TargetRefused
+from dispatcher.export.withholding import Withheld, check_withheld, unnamed, withheld_of
+from dispatcher.views.naming import check_pattern
 from storage.errors import InvalidSpec, UserError
 from storage.sql import Database, selecting
 
 MAX_CLASSES = 10_000
+_CHANCE = ("worker",)  # what differs from run to run: names of files must not
 
 
 class ExportRefused(UserError):
@@ -40,6 +43,13 @@ class Wish:
     where: ColumnElement[bool] | None
     caption: Caption
     cls: Caption | None
+    withheld: Withheld | None = None  # of an export without prompts
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The labels that get a column of their own."""
+        hidden = frozenset[str]() if self.withheld is None else self.withheld.labels
+        return label_columns([name for name in self.labels if name not in hidden])
 
 
 def check_wish(sources: Sequence[Source], options: ExportOptions) -> Wish:
@@ -47,9 +57,17 @@ def check_wish(sources: Sequence[Source], options: ExportOptions) -> Wish:
     labels = labels_of(sources)
     where = None if options.where is None else condition(parse(options.where), labels=labels)
     cls = None if options.cls is None else caption_of(options.cls, "--cls", labels=labels)
-    caption = caption_of(options.caption, "--caption", labels=labels)
+    caption = caption_of(options.caption or DEFAULT_CAPTION, "--caption", labels=labels)
     _ = options.splits  # checked here, before anything is made
-    return Wish(sources=sources, options=options, labels=labels, where=where, caption=caption, cls=cls)
+    if options.name is not None:
+        check_pattern(options.name, labels=labels, but=_CHANCE)
+    withheld = None if options.prompts else withheld_of(sources)
+    if withheld is not None:
+        check_withheld(options, withheld.labels)
+        sources = [unnamed(source) for source in sources]
+    return Wish(
+        sources=sources, options=options, labels=labels, where=where, caption=caption, cls=cls, withheld=withheld
+    )  # fmt: skip
 
 
 def open_index(target: Target, wish: Wish, *, append: bool) -> Index | None:
@@ -61,16 +79,23 @@ def open_index(target: Target, wish: Wish, *, append: bool) -> Index | None:
         IndexRefused: The index is damaged, or of another version.
     """
     if not target.exists(INDEX):
-        stranger = next((name for name in target.list() if not name.startswith(".farm/")), None)
+        stranger = _stranger(target)
         if stranger is not None:
             raise TargetRefused(target.address, f"holds {stranger!r} and is no export; choose an empty place")
         if append:
             raise ExportRefused(target.address, "there is no export to append to; leave --append out")
         return None
     index = Index.decode(target.get(INDEX), place=f"{target.address}/{INDEX}")
+    if not append and not index.shards and not index.rejected and _stranger(target) is None:
+        return None  # a run that ended before its first file pins nothing
     _check_options(target, index, wish)
     _check_jobs(target, index, wish, append=append)
     return index
+
+
+def _stranger(target: Target) -> str | None:
+    """A file that is none of the export's own books."""
+    return next((name for name in target.list() if not name.startswith(".farm/")), None)
 
 
 def new_index(database: Database, wish: Wish) -> Index:
@@ -83,7 +108,7 @@ def new_index(database: Database, wish: Wish) -> Index:
     fitting = round_down(layout.aim_bytes / mean if mean else layout.most_images, most=layout.most_images)
     return Index(
         format=wish.options.format, options=wish.options.to_json(), jobs=parts,
-        shard_images=wish.options.shard_images or fitting, labels=label_columns(wish.labels),
+        shard_images=wish.options.shard_images or fitting, labels=wish.columns,
         classes=_classes(database, wish, ids), plain=ids[0] if len(ids) == 1 else None,
     )  # fmt: skip
 

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from dispatcher.export.targets import Target, checked_name
 from storage.blobs.s3 import S3Store
-from storage.errors import DiskFull
+from storage.errors import DiskFull, StoreAway
 
 
 class S3Target(Target):
@@ -69,6 +69,12 @@ class S3Target(Target):
         draft.unlink()
 
 
+class TargetAway(StoreAway):
+    """The server of an export's target does not answer, or refuses. Args: address, reason."""
+
+    text = "--to {0} does not answer ({1}); correct the address or FARM_S3_ENDPOINT, then repeat the command"
+
+
 class _Bucket(S3Store):
     """A store whose keys are names of users' files: capitals and leading dots are fine."""
 
@@ -79,6 +85,14 @@ class _Bucket(S3Store):
 
     def _name(self, key: str) -> str:
         return self._folder + checked_name(key)
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        try:
+            with super()._refusals():
+                yield
+        except StoreAway as error:
+            raise TargetAway(*error.args) from error
 
     def names(self) -> Iterator[str]:
         """Names of all files, in order."""

@@ -18,7 +18,7 @@ from dispatcher.export.index import INDEX, REJECTED, BrokenImage, Index, Shard
 from dispatcher.export.loading import Loader
 from dispatcher.export.pictures import Finishing, finishing_of
 from dispatcher.export.planning import Choice, summary
-from dispatcher.export.rounds import Selection, freeze_plan, read_plans
+from dispatcher.export.rounds import Selection, freeze_plan, read_plans, settled_plans
 from dispatcher.export.shards.making import Maker, rows_of
 from dispatcher.export.shards.placing import Drafted, Placing
 from dispatcher.export.targets import Target
@@ -135,7 +135,8 @@ class Exporter:
         index, images = self._fill(index, say)
         if self._way.append and not is_new:
             grown = grown_index(self._farm.database, self._wish, index)
-            further = self._selection.next_round(read_plans(self._target, index.rounds), grown)
+            earlier, layout = settled_plans(self._target, index.rounds), LAYOUTS[index.format](self._setting(grown))
+            further = self._selection.next_round(earlier, grown, name_of=layout.shard_name)
             if freeze_plan(self._target, index.rounds, further):
                 grown = replace(grown, rounds=index.rounds + 1, complete=False)
                 self._save(grown)
@@ -170,6 +171,8 @@ class Exporter:
                     size += step
                     say(tell(done=done, bytes=size, shards=len(index.shards)))
             index = self._with(index, placing.wait())
+            if done:
+                say(tell(done=done, bytes=size, shards=len(index.shards)))
             index = self._list_broken(index, maker)
         except BaseException:
             self._with(index, placing.wait())  # what was whole before is kept
@@ -192,12 +195,12 @@ class Exporter:
         return partial(Progress, total=todo, of=of)
 
     def _steps(self, index: Index, maker: Maker) -> Iterator[int | Drafted | tuple[str, Shard]]:
-        for planned in read_plans(self._target, index.rounds):
-            if index.has(maker.layout.shard_name(planned)) or index.has(maker.layout.metadata_name(planned)):
-                continue
+        for planned in settled_plans(self._target, index.rounds):
             if planned.split == REJECTED:
-                yield maker.list_rejected(planned, self._choice)
-            else:
+                there = index.rejected.get(maker.layout.metadata_name(planned))
+                if there is None or there.rows != planned.rows:  # some of it was exported since
+                    yield maker.list_rejected(planned, self._choice)
+            elif not index.has(maker.layout.shard_name(planned)):
                 yield from maker.make(planned)
 
     def _with(self, index: Index, shards: Iterable[tuple[str, Shard]]) -> Index:

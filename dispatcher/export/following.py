@@ -12,7 +12,7 @@ from rich.progress import Progress as Bar
 
 from dispatcher.export.engine import Progress
 from dispatcher.views.progress import Rate, duration
-from dispatcher.views.sizes import human
+from dispatcher.wording import human
 
 LINE_EVERY_S: Final = 5.0
 _DRAW_EVERY_S: Final = 0.1
@@ -40,6 +40,7 @@ class _Paced:
         self._every_s = every_s
         self._rate = Rate()
         self._began = self._last = time.monotonic()
+        self._rate.add(0, now=self._began)
 
     def due(self, progress: Progress) -> bool:
         now = time.monotonic()
@@ -54,7 +55,8 @@ class _Paced:
         text = f"{human(progress.bytes)}, shard {min(progress.shards + 1, progress.of)}/{progress.of}"
         if speed is None:
             return text
-        return f"{text}  {speed:.0f} img/s  ETA {duration((progress.total - progress.done) / speed)}"
+        left = progress.total - progress.done
+        return f"{text}  {speed:.0f} img/s" + (f"  ETA {duration(left / speed)}" if left else "")
 
     @property
     def elapsed_s(self) -> float:

@@ -83,6 +83,16 @@ class Index:
         return digest(dict(self.options))
 
     @property
+    def content_hash(self) -> str:
+        """Of what the finished shards hold."""
+        return digest({name: shard.sha256 for name, shard in self.shards.items()})
+
+    @property
+    def says_prompts(self) -> bool:
+        """Whether its files may say prompts: not after --no-prompts."""
+        return self.options.get("prompts") is not False
+
+    @property
     def splits(self) -> dict[str, dict[str, Any]]:
         """Rows and shards by split, in the order of the first shard of each."""
         found: dict[str, dict[str, Any]] = {}

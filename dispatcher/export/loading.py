@@ -15,6 +15,7 @@ from dispatcher.export.planning import PlannedShard
 from dispatcher.export.shards.sample import Sample, key_of
 from dispatcher.export.sources import Source
 from dispatcher.export.targets import Target
+from dispatcher.export.withholding import Withheld
 from dispatcher.provenance.columns import LABEL_PREFIX, NAMES
 from dispatcher.provenance.rows import flat_row, image_id
 from storage.blobs import BlobStore
@@ -72,6 +73,7 @@ class Loader:
     caption: Caption
     cls: Caption | None = None
     classes: Mapping[str, int] | None = None
+    withheld: Withheld | None = None  # of an export without prompts
 
     def load(self, image: ImageRow, planned: PlannedShard) -> Sample | Broken:
         """Read and finish one image. Raises StoreAway, DiskFull, CannotSign."""
@@ -101,7 +103,8 @@ class Loader:
     def row(self, image: ImageRow) -> dict[str, Any]:
         """The flat row of an image."""
         source = self.sources[image.job]
-        return flat_row(image, job=source.job, row=source.row, labels=self.labels)
+        row = flat_row(image, job=source.job, row=source.row, labels=self.labels)
+        return row if self.withheld is None else self.withheld.of(row)
 
     def _read(self, image: ImageRow) -> bytes | str:
         if image.key is None:

@@ -1,5 +1,6 @@
 """What a user asks of an export: everything that decides its bytes, and nothing else."""
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -9,6 +10,7 @@ from dispatcher.export.selection.splitting import By, Splits, parse_splits
 from storage.errors import InvalidSpec
 
 Format = Literal["webdataset", "imagefolder", "parquet", "folder"]
+DEFAULT_CAPTION: Final = "prompt"
 FORMATS: Final = ("webdataset", "imagefolder", "parquet", "folder")
 _SIDE: Final = 16384  # pixels
 _SIZE: Final = re.compile(r"(\d{1,5})(?:[xX](\d{1,5}))?")
@@ -25,7 +27,7 @@ class ExportOptions:
     limit: int | None = None
     split: str | None = None
     split_by: By = "image"
-    caption: str = "prompt"  # column or label
+    caption: str | None = None  # column or label; None: the prompt
     captions: bool = False  # of format folder: a .txt beside every picture
     cls: str | None = None
     name: str | None = None  # of format folder: a pattern that goes behind the key
@@ -33,7 +35,7 @@ class ExportOptions:
     encode: str | None = None  # png, jpeg, webp; None: as rendered
     quality: int | None = None
     metadata: str | None = None  # full, minimal, none; None: as rendered
-    prompts: bool = True  # whether embedded metadata disclose them
+    prompts: bool = True  # whether any file of the data set says them
     shard_images: int | None = None
     certificate: str | None = None  # SHA-256 of the one that files are signed with
 
@@ -49,9 +51,16 @@ class ExportOptions:
         return any(option is not None for option in asked) or not self.prompts
 
     def to_json(self) -> dict[str, Any]:
-        """For the index: only what is said, so that an option that a later version adds changes no older hash."""
+        """For the index: only what is said, so that an option that a later version adds changes no older hash.
+
+        A condition may quote prompts: where those are withheld, its hash stands for it.
+        """
         silent = asdict(ExportOptions())
         said = {name: value for name, value in asdict(self).items() if value != silent[name]}
+        if said.get("caption") == DEFAULT_CAPTION:
+            del said["caption"]
+        if not self.prompts and self.where is not None:
+            said["where"] = "sha256:" + hashlib.sha256(self.where.encode()).hexdigest()
         return {name: list(value) if isinstance(value, tuple) else value for name, value in said.items()}
 
 

@@ -97,15 +97,18 @@ def finishing_of(options: ExportOptions, output: Mapping[str, Any], *, signing: 
         if wanted.kind.quality is None:
             raise InvalidSpec("--quality", options.quality, f"{wanted.format} has none; add --format jpeg or webp")
         wanted = Encoding(wanted.format, options.quality)
-    asks_marks = options.metadata is not None or not options.prompts
-    if asks_marks and not rendered.keeps_pixels and options.encode is None and options.size is None:
+    level: Any = options.metadata or output.get("metadata", FULL)
+    told = output.get("prompts", True)
+    prompts = options.prompts and told  # an export tells no prompt that a job keeps to itself
+    marks_anew = options.metadata is not None or (level == FULL and prompts != told)
+    if marks_anew and not rendered.keeps_pixels and options.encode is None and options.size is None:
         rule = f"writes {rendered.format} pictures anew, which changes pixels; add --format {rendered.format} to agree"
-        raise InvalidSpec("--metadata", options.metadata, rule)
-    is_same = wanted == rendered and options.size is None and not asks_marks
-    level: Any = options.metadata or FULL
+        asked = "--no-prompts" if options.metadata is None else "--metadata"
+        raise InvalidSpec(asked, options.metadata, rule)
+    is_same = wanted == rendered and options.size is None and not marks_anew
     return Finishing(
         rendered=rendered, wanted=wanted, size=None if options.size is None else size_of(options.size), level=level,
-        prompts=options.prompts, is_anew=not is_same, signing=signing,
+        prompts=prompts, is_anew=not is_same, signing=signing,
     )  # fmt: skip
 
 

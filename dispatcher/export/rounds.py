@@ -4,7 +4,7 @@ An export begins with round 0. A run that finds an unfinished round goes on with
 what no earlier one has. A plan is one file, `.farm/plan-000000.jsonl`, and is never written again.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,12 +30,20 @@ class PlanRefused(PermanentError):
 def read_plans(target: Target, rounds: int) -> Iterator[PlannedShard]:
     """The shards of all rounds so far, in order. Raises PlanRefused, StoreAway."""
     for place in range(rounds):
-        name = _PLAN.format(place)
-        try:
-            for line in target.get(name).splitlines():
-                yield PlannedShard.decode(line)
-        except (BlobMissing, ValueError, KeyError, TypeError):
-            raise PlanRefused(f"{target.address}/{name}") from None
+        yield from _read_plan(target, place)
+
+
+def settled_plans(target: Target, rounds: int) -> Iterator[PlannedShard]:
+    """As `read_plans`, each shard without the images that a later round has.
+
+    A later round has an image of an earlier one if that left it out, its object being lost then, or listed it as not
+    exported. So a shard that is made anew does not bring in twice what was made good since.
+    """
+    last = _repeated(target, rounds)
+    for place in range(rounds):
+        later = {image for image, round_ in last.items() if round_ > place}
+        for shard in _read_plan(target, place):
+            yield _without(shard, later)
 
 
 def freeze_plan(target: Target, place: int, shards: Iterable[PlannedShard]) -> int:
@@ -65,18 +73,25 @@ class Selection:
         """The shards of a new export."""
         return plan_shards(self._chosen(Taken(), Taken()), shard_images=shard_images, first={}, limit=self.limit)
 
-    def next_round(self, earlier: Iterable[PlannedShard], index: Index) -> Iterator[PlannedShard]:
+    def next_round(
+        self, earlier: Iterable[PlannedShard], index: Index, *, name_of: Callable[[PlannedShard], str]
+    ) -> Iterator[PlannedShard]:
         """The shards of a further round, as far as there is anything new.
 
         Args:
-            earlier: The shards of the rounds before.
+            earlier: The shards of the rounds before, as `settled_plans` gives them.
             index: Of the export: which of their images were left out.
+            name_of: What a shard is called there.
         """
-        broken = {(image.job, image.number) for shard in index.shards.values() for image in shard.left_out}
         exported, listed, first = Taken(), Taken(), dict[str, int]()
         for shard in earlier:
             first[shard.split] = max(first.get(shard.split, 0), shard.place + 1)
-            (listed if shard.split == REJECTED else exported).add(_without(shard, broken))
+            if shard.split == REJECTED:
+                listed.add(shard)
+            else:
+                made = index.shards.get(name_of(shard))
+                left_out = {(image.job, image.number) for image in made.left_out} if made is not None else set()
+                exported.add(_without(shard, left_out))
         left = None if self.limit is None else max(0, self.limit - len(exported))
         chosen = self._chosen(exported, listed)
         return plan_shards(chosen, shard_images=index.shard_images, first=first, limit=left)
@@ -102,6 +117,28 @@ def _pages(database: Database, job_id: str, where: ColumnElement[bool] | None) -
             return
         yield from page
         after = page[-1].number
+
+
+def _read_plan(target: Target, place: int) -> Iterator[PlannedShard]:
+    name = _PLAN.format(place)
+    try:
+        for line in target.get(name).splitlines():
+            yield PlannedShard.decode(line)
+    except (BlobMissing, ValueError, KeyError, TypeError):
+        raise PlanRefused(f"{target.address}/{name}") from None
+
+
+def _repeated(target: Target, rounds: int) -> dict[tuple[str, int], int]:
+    """Images that several rounds have, with the last of these."""
+    seen, last = Taken(), dict[tuple[str, int], int]()
+    for place in range(rounds if rounds > 1 else 0):
+        shards = list(_read_plan(target, place))
+        for shard in shards if place else []:
+            last |= {(job, number): place for job, numbers in shard.numbers for number in numbers
+                     if seen.has(job, number)}  # fmt: skip
+        for shard in shards:
+            seen.add(shard)
+    return last
 
 
 def _without(shard: PlannedShard, broken: set[tuple[str, int]]) -> PlannedShard:

@@ -3,6 +3,7 @@
 from storage.errors import ManifestRefused
 from storage.spec import Job, Numbers, digest
 from storage.spec.encoding import Encoding
+from storage.spec.named_code import named_by
 from storage.spec.number import show_number
 from storage.spec.recipe import CHECKPOINT
 from storage.sql.chunks import ChunkRow
@@ -52,7 +53,7 @@ def _check_origin(manifest: Manifest, *, key: str, job_row: JobRow, chunk: Chunk
 
 
 def _check_resolved(manifest: Manifest, *, key: str, job: Job) -> None:
-    named = job.spec.models
+    named = named_by(job.spec)
     if set(manifest.models) != set(named):
         raise ManifestRefused(key, f"resolves {sorted(manifest.models)}, the job names {sorted(named)}")
     for name, entry in manifest.models.items():

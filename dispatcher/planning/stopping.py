@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from dispatcher.planning.terms import hours
+from dispatcher.wording import counted
 from storage.sql.jobs import JobRow
 
 HOPELESS = 0.9  # share of the newest images that failed, from which going on is a waste
@@ -36,16 +38,13 @@ def why_stop(row: JobRow, *, now: float, limit: int, trend: Trend | None) -> str
         trend: Of its newest images; None where too few failed to look.
     """
     if row.max_device_seconds is not None and row.device_seconds >= row.max_device_seconds:
-        spent, allowed = row.device_seconds / 3600, row.max_device_seconds / 3600
-        return (
-            f"budget spent: {spent:.2f} of {allowed:.2f} device hours;"
-            f" 'farm resume {row.id} --max-device-hours H' goes on"
-        )
+        spent = f"{hours(row.device_seconds)} of {hours(row.max_device_seconds)} device hours"
+        return f"budget spent: {spent}; 'farm resume {row.id} --max-device-hours H' goes on"
     if row.deadline is not None and now >= row.deadline:
         return f"deadline passed; 'farm resume {row.id} --deadline WHEN' goes on"
     if trend is not None and new_failures(row) >= limit and trend.failed >= HOPELESS * trend.ended:
         return (
-            f"{new_failures(row)} images failed, the last one: {trend.last}; see 'farm logs {row.id}',"
+            f"{counted(new_failures(row), 'image')} failed, the last one: {trend.last}; see 'farm logs {row.id}',"
             f" then 'farm resume {row.id}' goes on and 'farm retry {row.id}' renders the failed ones again"
         )
     return None

@@ -36,6 +36,12 @@ def parse_terms(
     )
 
 
+def hours(seconds: float) -> str:
+    """Device hours for people: two decimals, or three digits of a small number."""
+    found = seconds / 3600
+    return f"{found:.2f}" if found >= 1 or not found else f"{found:.3g}"
+
+
 def parse_when(text: str, *, now: float) -> float:
     """A moment as Unix seconds: an ISO time (this machine's zone unless it names one), or +90m, +2h, +1d from now.
 

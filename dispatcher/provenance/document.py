@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from dispatcher.farm import Farm
-from dispatcher.provenance.rows import GENERATOR, NOISE_DTYPE, image_id
+from dispatcher.provenance.rows import GENERATOR, NOISE_DTYPE, image_id, linked_from, parent_of
 from storage.errors import UnknownName
 from storage.spec import Job, Place, digest
-from storage.spec.number import number_of, place_of, show_number, take_of
-from storage.spec.recipe import model_key, models_of
+from storage.spec.named_code import WATERMARK, code_of
+from storage.spec.number import place_of, show_number, take_of
+from storage.spec.quality import scorers_of
+from storage.spec.recipe import CALLBACK, model_key, models_of
 from storage.sql import images, registry
 from storage.sql.images import ImageRow
 from storage.sql.jobs import JobRow
@@ -49,6 +51,8 @@ def provenance(farm: Farm, row: JobRow, number: int) -> dict[str, Any]:
         "prompt": _prompt(image, place),
         "noise": _noise(image, place),
         "models": _models(job, row, place, licences),
+        "scorers": _scorers(job, row, licences),
+        "code": _code(job, row, place),
         "scheduler": image.scheduler,
         "options": dict(image.options),
         "labels": dict(image.labels),
@@ -68,14 +72,13 @@ def provenance(farm: Farm, row: JobRow, number: int) -> dict[str, Any]:
 
 def _identity(row: JobRow, image: ImageRow) -> dict[str, Any]:
     number, take = place_of(image.number), take_of(image.number)
-    linked = image.linked_job is not None and image.linked_number is not None
     return {
         "image_id": image_id(row.id, image.number),
         "job": {"id": row.id, "name": row.name, "user": row.user, "spec": row.spec_hash},
         "number": number,
         "take": take,
-        "parent": image_id(row.id, number_of(number, take=0)) if take else None,
-        "linked_from": image_id(str(image.linked_job), image.linked_number or 0) if linked else None,
+        "parent": parent_of(image),
+        "linked_from": linked_from(image),
         "state": image.state,
     }
 
@@ -98,14 +101,36 @@ def _noise(image: ImageRow, place: Place) -> dict[str, Any]:
 
 def _models(job: Job, row: JobRow, place: Place, licences: Mapping[str, str | None]) -> dict[str, Any]:
     """The models that the image uses, the base checkpoint first, by what the job calls them."""
+    return {key: _model(job, row, key, licences) for key in (model_key(*named) for named in models_of(place.values))}
+
+
+def _scorers(job: Job, row: JobRow, licences: Mapping[str, str | None]) -> dict[str, Any]:
+    """The models that gave the image its scores, by the names of the scores."""
+    keys = {name: model_key(name, entry["model"]) for name, entry in scorers_of(job.spec).items()}
+    return {name: _model(job, row, key, licences) for name, key in keys.items()}
+
+
+def _model(job: Job, row: JobRow, key: str, licences: Mapping[str, str | None]) -> dict[str, Any]:
     assert row.models is not None
-    found = {}
-    for key in (model_key(*named) for named in models_of(place.values)):
-        facts = row.models[key]
-        found[key] = {
-            "digest": facts.digest, "kind": facts.kind, "family": facts.family,
-            "source": job.spec.models.get(key, {}).get("source"), "license": licences.get(facts.digest),
-        }  # fmt: skip
+    facts = row.models[key]
+    return {
+        "digest": facts.digest, "kind": facts.kind, "family": facts.family,
+        "source": job.spec.models.get(key, {}).get("source"), "license": licences.get(facts.digest),
+    }  # fmt: skip
+
+
+def _code(job: Job, row: JobRow, place: Place) -> dict[str, Any]:
+    """The operator's code that had a hand in the image; its digest is null in jobs from before it was recorded."""
+    assert row.models is not None
+    mine = {model_key(CALLBACK, entry["name"]) for entry in place.values.get("callbacks") or ()}
+    found: dict[str, Any] = {}
+    for key, named in code_of(job.spec).items():
+        if key in mine or named["kind"] == WATERMARK:
+            facts = row.models.get(key)
+            found[key] = {
+                "kind": named["kind"], "digest": None if facts is None else facts.digest,
+                "distribution": None if facts is None else facts.family,
+            }  # fmt: skip
     return found
 
 

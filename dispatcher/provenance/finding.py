@@ -57,6 +57,7 @@ class Finding:
     candidates: tuple[Candidate, ...]
     said: Said
     searched: int = 0  # perceptual hashes that were compared
+    unmeasured: int = 0  # images without one, which no likeness finds
 
 
 def find_file(farm: Farm, file: Path) -> Finding:
@@ -84,14 +85,16 @@ def find_file(farm: Farm, file: Path) -> Finding:
         if names:
             return Finding(by=by, candidates=_named(names), said=said)
     near, searched = nearest(farm, phash_of(picture))
+    with farm.database.read() as connection:
+        looked: dict[str, Any] = {"said": said, "searched": searched, "unmeasured": hashes.unmeasured(connection)}
     claimed = set(told) & {Name(one.job, one.number) for one in near}
     if claimed:  # what it says and what it looks like agree
         alike = {Name(one.job, one.number): one for one in near}
         first = [alike[name] for name in told if name in claimed]
-        return Finding(by="record", candidates=tuple(first), said=said, searched=searched)
+        return Finding(by="record", candidates=tuple(first), **looked)
     if near:
-        return Finding(by="looks", candidates=tuple(near), said=said, searched=searched)
-    return Finding(by="record" if told else None, candidates=_named(told), said=said, searched=searched)
+        return Finding(by="looks", candidates=tuple(near), **looked)
+    return Finding(by="record" if told else None, candidates=_named(told), **looked)
 
 
 def read_file(file: Path) -> bytes:

@@ -16,7 +16,7 @@ SCORES: Final = ("clip", "aesthetic", "safety")
 _COPIED: Final = (
     "recipe_hash", "rejected", "reason", "detail", "prompt", "negative_prompt", "truncated", "seed", "model",
     "model_digest", "scheduler", "steps", "guidance_scale", "width", "height", "bytes", "sha256", "pixel_sha256",
-    "phash", "nsfw", "low_variance", "linked_job", "linked_number",
+    "phash", "nsfw", "low_variance",
 )  # fmt: skip
 _LIBRARIES: Final = ("torch", "diffusers", "transformers")
 _HOST: Final = ("host", "hostname", "node")  # of an environment, never copied
@@ -34,8 +34,9 @@ def flat_row(image: ImageRow, *, job: Job, row: JobRow, labels: Sequence[str] = 
     place = job[image.number]
     return {
         "image_id": image_id(image.job, image.number), "job": image.job, "job_name": row.name,
-        "number": place_of(image.number), "take": take_of(image.number), "parent": _parent(image),
-        "state": str(image.state), "generator": GENERATOR, "noise_dtype": NOISE_DTYPE, "mode": job.spec.mode,
+        "number": place_of(image.number), "take": take_of(image.number), "parent": parent_of(image),
+        "linked_from": linked_from(image), "state": str(image.state), "mode": job.spec.mode,
+        "generator": GENERATOR, "noise_dtype": NOISE_DTYPE,
         "labels": _json(image.labels), "options": _json(image.options), "scores": _json(image.scores),
         "format": None if image.key is None else job.spec.output["format"],
         **{name: getattr(image, name) for name in _COPIED},
@@ -51,8 +52,14 @@ def image_id(job_id: str, number: int) -> str:
     return f"{job_id}/{show_number(number)}"
 
 
-def _parent(image: ImageRow) -> str | None:
+def parent_of(image: ImageRow) -> str | None:
+    """The image that it is a further take of; None for take 0."""
     return image_id(image.job, number_of(place_of(image.number), take=0)) if take_of(image.number) else None
+
+
+def linked_from(image: ImageRow) -> str | None:
+    """The image of another job that it was rendered as; None where it was rendered for its own."""
+    return None if image.linked_job is None else image_id(image.linked_job, image.linked_number or 0)
 
 
 _NO_PLACE: Final[Mapping[str, Any]] = dict.fromkeys(

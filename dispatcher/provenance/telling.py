@@ -34,7 +34,8 @@ def tell(farm: Farm, file: Path) -> Told:
     """
     finding = find_file(farm, file)
     if not finding.candidates:
-        return Told(document={"found": None, "file_says": finding.said.to_json(), "agrees": None}, stored=None)
+        nothing = {"found": None, "file_says": finding.said.to_json(), "agrees": None}
+        return Told(document={**nothing, "unmeasured": finding.unmeasured}, stored=None)
     first = finding.candidates[0]
     with farm.database.read() as connection:
         row = jobs.get(connection, first.job)
@@ -46,6 +47,7 @@ def tell(farm: Farm, file: Path) -> Told:
         },
         "file_says": finding.said.to_json(),
         "agrees": _agrees(finding, None if image is None else image.recipe_hash),
+        "unmeasured": finding.unmeasured,
         "image": provenance(farm, row, first.number),
     }  # fmt: skip
     return Told(document=document, stored=None if image is None else image.key)

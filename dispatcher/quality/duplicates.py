@@ -9,7 +9,8 @@ stays as it is when images with higher numbers are added.
 """
 
 from array import array
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,51 @@ def near(numbers_and_hashes: Iterable[NumberedHash], distance: int) -> Iterator[
     """
     looks = _read(numbers_and_hashes)
     yield from _tell(looks, lowest_near(looks.values, distance))
+
+
+def near_and_apart(
+    numbers_and_hashes: Iterable[NumberedHash], distance: int, kind_of: Callable[[int], Hashable]
+) -> Iterator[tuple[int, int, int]]:
+    """What `near` finds; and where that is of the image's own kind, the lowest one that is of another kind as well.
+
+    So no likeness between two kinds hides behind one within a kind: each image that has one is told with one.
+
+    Args:
+        numbers_and_hashes: As for `near`.
+        distance: Likewise.
+        kind_of: The kind of the image with a number.
+    """
+    looks = _read(numbers_and_hashes)
+    search: _Apart | None = None
+    for number, lower, bits in _tell(looks, lowest_near(looks.values, distance)):
+        yield number, lower, bits
+        if kind_of(number) == kind_of(lower):
+            search = search or _Apart(looks, distance, kind_of)
+            yield from search.of(number)
+
+
+class _Apart:
+    """Looks for likenesses between kinds, once for all images of one hash and kind."""
+
+    def __init__(self, looks: _Looks, distance: int, kind_of: Callable[[int], Hashable]) -> None:
+        import numpy as np
+
+        known: dict[Hashable, int] = {}
+        self._looks = looks
+        self._kinds = np.array([known.setdefault(kind_of(number), len(known)) for number in looks.numbers])
+        self._bands = Bands(looks.values[looks.kinds], distance)
+        self._found: dict[tuple[int, int], int] = {}
+
+    def of(self, number: int) -> Iterator[tuple[int, int, int]]:
+        """The lowest image before that one that looks like it and is of another kind."""
+        looks, place = self._looks, bisect_left(self._looks.numbers, number)
+        look = int(looks.kinds[place])
+        key = look, int(self._kinds[place])
+        if key not in self._found:
+            self._found[key] = self._bands.lowest_apart(place, kinds=self._kinds)
+        found = self._found[key]
+        if found < place:
+            yield number, looks.numbers[found], looks.bits(look, int(looks.kinds[found]))
 
 
 def near_kept(numbers_and_hashes: Iterable[NumberedHash], distance: int) -> Iterator[tuple[int, int, int]]:

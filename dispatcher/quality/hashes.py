@@ -1,6 +1,6 @@
 """64-bit hashes that differ in few bits, found by bands; see `dispatcher.quality.duplicates`. Pure, in numpy."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any, Final
 
@@ -33,7 +33,7 @@ class Bands:
     """Sorted bands, to ask about one hash."""
 
     def __init__(self, values: Array, distance: int) -> None:
-        """Sort `values` (uint64, all different) by each band."""
+        """Sort `values` (uint64) by each band."""
         import numpy as np
 
         self._values = values
@@ -46,12 +46,19 @@ class Bands:
 
     def lowest_near(self, place: int, *, among: Array) -> int:
         """The first of the hashes marked in `among` that comes before a place and is near; the place if none is."""
+        return self._lowest(self._values[place], place, lambda before: among[before])
+
+    def lowest_apart(self, place: int, *, kinds: Array) -> int:
+        """The first of all hashes that is near that of a place and of another kind; how many there are if none is."""
+        return self._lowest(self._values[place], len(self._values), lambda before: kinds[before] != kinds[place])
+
+    def _lowest(self, value: Array, best: int, admits: Callable[[Array], Array]) -> int:
+        """The first near hash before `best` that is admitted, else `best`."""
         import numpy as np
 
-        value, best = self._values[place], place
         for candidates in self._sharing(value, best):
             before = candidates[: np.searchsorted(candidates, best)]
-            before = before[among[before]]
+            before = before[admits(before)]
             hits = before[np.bitwise_count(self._values[before] ^ value) <= self._distance]
             best = int(hits[0]) if len(hits) else best
         return best

@@ -130,7 +130,8 @@ class Judge:
                 return False
             linked = add_takes(connection, row, case.job, takes, chunk_s=self._chunk_s)
             jobs.change(connection, row.id, rejected=rejected)
-            told = f"{rejected} of {row.done} images rejected, {len(takes)} go on with their next seed"
+            goes = "1 goes on with its next seed" if len(takes) == 1 else f"{len(takes)} go on with their next seeds"
+            told = f"{rejected} of {row.done} images rejected, {goes}"
             events.add(connection, row.id, "judged", f"{told}, {linked} of them exist already" if linked else told)
         log.info("takes added", extra={"job": row.id, "images": len(takes), "rejected": rejected})
         return True

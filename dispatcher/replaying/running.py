@@ -20,6 +20,8 @@ from dispatcher.service.broker import Broker
 from dispatcher.submission import submit
 from dispatcher.views.progress import Progress, read_progress
 from storage.errors import UserError
+from storage.spec.canonical import digest
+from storage.spec.named_code import code_in, with_code
 from storage.spec.number import place_of
 from storage.sql import images, jobs
 from storage.sql.images import ImageRow
@@ -124,7 +126,7 @@ class Replayer:
         if progress.is_over:
             return row.reason or f"the replay is {row.state}"
         if row.models is not None:
-            return other_bytes(one.replay, {key: facts.digest for key, facts in row.models.items()})
+            return other_bytes(one.replay, _digests(row))
         wanted, now = one.replay.plan.device_type, time.monotonic()
         if not lacks_device(wanted, progress.workers):
             one.lacks_since = None
@@ -144,7 +146,7 @@ class Replayer:
         if image is None or image.key is None:
             said = None if image is None else f"{image.reason}: {image.detail}"
             return said or one.given_up or row.reason or f"the replay is {row.state}"
-        if image.recipe_hash != original.recipe_hash:
+        if image.recipe_hash != digest(with_code(original.recipe, _digests(row))):
             return one.given_up or "its models lead to another recipe now"
         return Anew(
             picture=self._farm.store.get(image.key), pixel_sha256=image.pixel_sha256, plan=image.plan,
@@ -186,7 +188,14 @@ def lacks_device(wanted: str, workers: Sequence[Heartbeat]) -> bool:
 
 def other_bytes(replay: Replay, found: Mapping[str, str]) -> str | None:
     """Which model of a replay has another digest than recorded; None if all are what they were."""
-    for key, model in replay.models.items():
-        if key in found and found[key] != model.digest:
-            return f"model {key} is {found[key][:19]}… now, and the picture was made with {model.digest[:19]}…"
+    wanted = {key: model.digest for key, model in replay.models.items()}
+    for original in replay.originals:
+        wanted |= code_in(original.recipe)
+    for key, digest_then in wanted.items():
+        if key in found and found[key] != digest_then:
+            return f"model {key} is {found[key][:19]}… now, and the picture was made with {digest_then[:19]}…"
     return None
+
+
+def _digests(row: JobRow) -> dict[str, str]:
+    return {key: facts.digest for key, facts in (row.models or {}).items()}

@@ -1,7 +1,7 @@
 """Every stored picture of a job read again, and held against its recorded size, SHA-256 and pixels."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
@@ -10,12 +10,15 @@ from dispatcher.farm import Farm
 from dispatcher.keeping.checking.check import READERS
 from dispatcher.keeping.checking.problem import Wrong
 from dispatcher.provenance.pixels import pixel_hash, read_rgb
+from dispatcher.provenance.rows import image_id
 from storage.errors import BlobMissing
+from storage.phash import phash_of
 from storage.pictures import NotAPicture
 from storage.spec.number import show_number
 from storage.sql import hashes, images
 from storage.sql.images import ImageRow
 from storage.sql.jobs import JobRow
+from storage.sql.keeping import notes
 from storage.states import ImageState
 
 _PAGE: Final = 8 * READERS
@@ -36,6 +39,10 @@ class Fault:
     def __str__(self) -> str:
         return f"image {show_number(self.number)}: {self.kind}: {self.detail}"
 
+    def to_json(self, job_id: str) -> dict[str, str]:
+        """For scripts."""
+        return {"image_id": image_id(job_id, self.number), "kind": self.kind, "detail": self.detail}
+
 
 @dataclass
 class Verified:
@@ -47,16 +54,26 @@ class Verified:
     rejected: int = 0
     bytes: int = 0  # read
     decoded: int = 0  # files whose pixels were held against the recorded ones
+    measured: int = 0  # images that had no perceptual hash and have one now
     faults: list[Fault] = field(default_factory=list)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Seen:
+    """What came of a look at one file."""
+
+    size: int = 0  # bytes
+    fault: Fault | None = None
+    phash: str | None = None  # of an image that had none
+
+
 def verify_job(farm: Farm, row: JobRow, *, pixels: bool, say: Say | None = None) -> Verified:
-    """Read every object of a job again.
+    """Read every object of a job again. Images from before perceptual hashes were recorded get theirs by the way.
 
     Args:
         farm: Where it is.
         row: The job; it may still be rendering.
-        pixels: Decode the pictures too, where the format keeps pixels as they are.
+        pixels: Decode the pictures too, where the format keeps pixels as they are, or a perceptual hash is missing.
         say: Hears how far it is.
 
     Raises:
@@ -74,10 +91,12 @@ def verify_job(farm: Farm, row: JobRow, *, pixels: bool, say: Say | None = None)
             found.linked += sum(one.linked_job is not None for one in made)
             found.rejected += sum(one.rejected is not None for one in made)
             found.decoded += len(made) if decodes else 0
-            for image, (size, fault) in zip(made, pool.map(lambda one: _look(farm, one, decodes), made), strict=True):
-                found.bytes += size
-                if fault is not None and _is_still_so(farm, image):
-                    found.faults.append(fault)
+            looks = list(pool.map(lambda one: _look(farm, one, decodes=decodes, measures=pixels), made))
+            for image, seen in zip(made, looks, strict=True):
+                found.bytes += seen.size
+                if seen.fault is not None and _is_still_so(farm, image):
+                    found.faults.append(seen.fault)
+            found.measured += _keep(farm, row.id, [pair for pair in zip(made, looks, strict=True) if pair[1].phash])
             if say is not None:
                 say(found.made + found.failed)
     return found
@@ -98,25 +117,35 @@ def _pages(farm: Farm, job_id: str) -> Iterator[list[ImageRow]]:
             yield list(images.of_numbers(connection, job_id, numbers[start : start + _PAGE]))
 
 
-def _look(farm: Farm, image: ImageRow, decodes: bool) -> tuple[int, Fault | None]:
+def _keep(farm: Farm, job_id: str, measured: Sequence[tuple[ImageRow, _Seen]]) -> int:
+    """Record the perceptual hashes that were missing, and have the store told of them."""
+    if measured:
+        with farm.database.write() as connection:
+            hashes.measure(connection, job_id, {image.number: str(seen.phash) for image, seen in measured})
+            notes.mark_noted(connection, {(job_id, image.chunk) for image, _ in measured}, noted=False)
+    return len(measured)
+
+
+def _look(farm: Farm, image: ImageRow, *, decodes: bool, measures: bool) -> _Seen:
     assert image.key is not None  # of an image that was made
     try:
         data = farm.store.get(image.key)
     except BlobMissing:
-        return 0, _fault(image, Wrong.MISSING, f"{image.key} is not in the store")
-    if len(data) != image.bytes:
-        return len(data), _fault(image, Wrong.SIZE, f"{image.key} has {len(data)} bytes, recorded were {image.bytes}")
-    if hashlib.sha256(data).hexdigest() != image.sha256:
-        return len(data), _fault(image, Wrong.HASH, f"{image.key} has other bytes than were recorded")
-    return len(data), _look_at_pixels(image, data) if decodes else None
-
-
-def _look_at_pixels(image: ImageRow, data: bytes) -> Fault | None:
+        return _Seen(fault=_fault(image, Wrong.MISSING, f"{image.key} is not in the store"))
+    size, said = len(data), None
+    if size != image.bytes:
+        said = _fault(image, Wrong.SIZE, f"{image.key} has {size} bytes, recorded were {image.bytes}")
+    elif hashlib.sha256(data).hexdigest() != image.sha256:
+        said = _fault(image, Wrong.HASH, f"{image.key} has other bytes than were recorded")
+    if said is not None or not (decodes or (measures and image.phash is None)):
+        return _Seen(size=size, fault=said)
     try:
-        same = pixel_hash(read_rgb(data)) == image.pixel_sha256
+        picture = read_rgb(data)
     except NotAPicture as error:
-        return _fault(image, PIXELS, f"{image.key} {error}")
-    return None if same else _fault(image, PIXELS, f"{image.key} shows other pixels than were recorded")
+        return _Seen(size=size, fault=_fault(image, PIXELS, f"{image.key} {error}"))
+    if decodes and pixel_hash(picture) != image.pixel_sha256:
+        return _Seen(size=size, fault=_fault(image, PIXELS, f"{image.key} shows other pixels than were recorded"))
+    return _Seen(size=size, phash=phash_of(picture) if measures and image.phash is None else None)
 
 
 def _is_still_so(farm: Farm, image: ImageRow) -> bool:

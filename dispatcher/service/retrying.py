@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 from dispatcher.planning.cutting import chunk_images
 from dispatcher.service.recording.outcomes import OWN_FAULTS
 from dispatcher.service.steps import finish_if_complete
+from dispatcher.wording import counted
 from storage.spec import Numbers
 from storage.spec.number import show_number
 from storage.sql import chunks, endings, events, jobs, workers
@@ -53,7 +54,8 @@ def _render_again(connection: Connection, row: JobRow, *, chunk_s: float, now: f
     unknown = sorted(set(row.retry or ()) - {image.number for image in found})
     named = ", ".join(show_number(number) for number in unknown[:20])
     passed_over = f", passed over because they did not fail: {named}" if unknown else ""
-    events.add(connection, row.id, "retry", f"{len(found)} failed images and {revived} left ones{passed_over}")
+    tried = f"{counted(len(found), 'failed image')} and {counted(revived, 'left one')}"
+    events.add(connection, row.id, "retry", f"{tried}{passed_over}")
     finish_if_complete(connection, row.id, now=now)
 
 

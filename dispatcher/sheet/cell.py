@@ -9,17 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 Value = str | int | float | None
+REJECTED = "rejected"  # a state: there is a picture, and no better one of its place
 
 
 @dataclass(frozen=True, slots=True)
 class SheetImage:
     """One image of a job, as far as a contact sheet needs it."""
 
-    number: int
+    number: int  # of the place
     fields: Mapping[str, Value]  # what users know: prompt, seed, scheduler, labels, …
-    state: str  # "done", "failed" or "open"
+    state: str  # "done", REJECTED, "failed" or "open"
     read: Callable[[], bytes] | None  # the encoded picture (PNG, JPEG, WebP); None when there is none
     recipe: Mapping[str, object]  # shown on hover in the HTML
+    take: int = 0  # which rendering of the place it is
 
     def label(self, field: str) -> str:
         """Show one field; places of a sheet are compared by this text."""
@@ -61,7 +63,7 @@ def tally(pages: Sequence[Page]) -> str:
     if total and states["done"] == total:
         parts = [plural(total, "image") + (", all done" if total > 1 else ", done")]
     else:
-        known = [f"{states[state]:,} {state}" for state in ("done", "failed", "open") if states[state]]
+        known = [f"{states[state]:,} {state}" for state in ("done", REJECTED, "failed", "open") if states[state]]
         parts = [plural(total, "image"), *known]
     return " · ".join(parts + ([f"{hidden:,} more in the same places (lowest number shown)"] if hidden else []))
 

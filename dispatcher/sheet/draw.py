@@ -5,13 +5,13 @@ from functools import cache
 
 from PIL import Image, ImageDraw
 
-from dispatcher.sheet.cell import Page, tally
+from dispatcher.sheet.cell import REJECTED, Page, tally
 from dispatcher.sheet.measure import GAP, GUTTER, MARGIN, SMALL, SUBTITLE, TEXT, TITLE, Measure, Thumbs, measure
 from dispatcher.sheet.picture import Thumb
 
 GROUND, INK, SOFT, FAINT, LINE = "#ffffff", "#17191c", "#4d535b", "#7b828c", "#e2e5e9"
 HATCH, STRIPE = "#f6f7f8", "#e6e9ed"
-WORD_INK = {"failed": "#b3261e", "unreadable": "#96590a"}  # any other state is faint
+WORD_INK = {"failed": "#b3261e", REJECTED: "#b3261e", "unreadable": "#96590a"}  # any other state is faint
 PILL = 5  # pixels around the text of a pill, sideways
 
 
@@ -33,6 +33,8 @@ def draw_page(page: Page, thumbs: Thumbs, *, title: str, folio: str = "") -> byt
         for col, cell in enumerate(cells):
             if cell.image:
                 _cell(sheet, thumbs[row, col], at=plan.corner(row, col), size=plan.cell)
+            if cell.image and cell.image.state == REJECTED and isinstance(thumbs[row, col], Thumb):
+                _verdict(canvas, REJECTED, plan.corner(row, col))
             if cell.others:
                 _badge(canvas, f"+{cell.others}", plan, plan.corner(row, col))
     _foot(canvas, plan, tally([page]), folio)
@@ -96,6 +98,14 @@ def _badge(canvas: ImageDraw.ImageDraw, text: str, plan: Measure, at: tuple[int,
     left = right - round(SMALL.width(text)) - 2 * PILL
     canvas.rounded_rectangle((left, bottom - 17, right, bottom), radius=4, fill=GROUND, outline=LINE)
     SMALL.draw(canvas, (left + PILL, bottom - 4), text, fill=SOFT)
+
+
+def _verdict(canvas: ImageDraw.ImageDraw, text: str, at: tuple[int, int]) -> None:
+    """A word in the upper left corner of a picture."""
+    left, top = at[0] + 4, at[1] + 4
+    right = left + round(SMALL.width(text)) + 2 * PILL
+    canvas.rounded_rectangle((left, top, right, top + 17), radius=4, fill=GROUND, outline=LINE)
+    SMALL.draw(canvas, (left + PILL, top + 13), text, fill=WORD_INK[text])
 
 
 def _foot(canvas: ImageDraw.ImageDraw, plan: Measure, counts: str, folio: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dispatcher.views.sizes import human
+from dispatcher.wording import counted, human
 from storage.spec import Job, Place, Spec
 from storage.spec.dimension import total
 from storage.spec.labels import short_values
@@ -44,7 +44,7 @@ def print_estimate(said: dict[str, Any]) -> None:
     """For people."""
     product = " x ".join(f"{axis['values']} {'+'.join(axis['keys'])}" for axis in said["axes"]) or "one image"
     drawn = "" if said["sample"] is None else "a sample of "
-    click.echo(f"{said['name']}: {said['images']} images = {drawn}{product}")
+    click.echo(f"{said['name']}: {counted(said['images'], 'image')} = {drawn}{product}")
     if said["sample"] is not None:
         count, places = said["sample"]["count"], said["sample"]["places"]
         click.echo(f"  sample  {count} of {places} places, drawn by seed {said['sample']['seed']}")
@@ -56,7 +56,7 @@ def print_estimate(said: dict[str, Any]) -> None:
         source = "" if model["source"] == name else f" ({model['source']})"
         click.echo(f"  {kind:<7} {name}{source}")
     if said["inputs"]["images"]:
-        click.echo(f"  inputs  {said['inputs']['images']} pictures, {human(said['inputs']['bytes'])}")
+        click.echo(f"  inputs  {counted(said['inputs']['images'], 'picture')}, {human(said['inputs']['bytes'])}")
     for line in source_lines(said["sources"]):
         click.echo(f"  source  {line}")
     for which in ("first", "last"):
@@ -68,7 +68,7 @@ def print_estimate(said: dict[str, Any]) -> None:
 def source_lines(sources: Sequence[Mapping[str, Any]]) -> list[str]:
     """The files that values were read from, a line each, as many as fit on a screen."""
     lines = [
-        f"{source['key']}: {source['name']}, {source['rows']} rows, sha256 {source['sha256'][:16]}"
+        f"{source['key']}: {source['name']}, {counted(source['rows'], 'row')}, sha256 {source['sha256'][:16]}"
         for source in sources[:MAX_SOURCES]
     ]
     more = len(sources) - MAX_SOURCES

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dispatcher.provenance.rows import image_id
 from storage.sql import Database, chunks, endings, events
 from storage.sql.chunks import AttemptRow
 
@@ -18,7 +19,7 @@ class Entry:
     worker: str | None = None
     chunk: int | None = None
     attempt: int | None = None
-    image: int | None = None
+    image_id: str | None = None  # such as "k3v9/12.1", as everywhere for scripts
 
     def to_json(self) -> dict[str, Any]:
         """Without what does not apply."""
@@ -36,7 +37,7 @@ def read_history(database: Database, job_id: str, *, limit: int) -> list[Entry]:
         lost = [
             Entry(
                 at=row.at, what="failed", detail=f"{row.reason}: {row.detail}", worker=row.worker or None,
-                chunk=row.chunk, attempt=row.attempt, image=row.number,
+                chunk=row.chunk, attempt=row.attempt, image_id=image_id(job_id, row.number),
             )
             for row in endings.newest_failed(connection, job_id, limit=limit)
         ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 import re
 import string
+from collections.abc import Iterable
 from pathlib import Path
 
 from storage.errors import InvalidSpec, nearest
@@ -42,6 +43,28 @@ def file_name(pattern: str, row: ImageRow) -> str:
     return _with_suffix("/".join(parts), row.key)
 
 
+def check_pattern(pattern: str, *, labels: Iterable[str], but: Iterable[str] = ()) -> None:
+    """Refuse a pattern that fits no image, before there is one.
+
+    Args:
+        pattern: What is to be filled in.
+        labels: That images have.
+        but: Fields that are not to be had, unless a label is called so.
+
+    Raises:
+        InvalidSpec: An unknown field, or no pattern.
+    """
+    known = _Known(dict.fromkeys([*sorted({*FIELDS, *_COLUMNS} - {*but}), *labels]))
+    try:
+        parts = list(string.Formatter().parse(pattern))
+    except ValueError as error:
+        raise InvalidSpec("--name", pattern, f"not a name pattern: {error}") from None
+    for _, field, spec, _ in parts:
+        if field is not None:
+            _ = known[re.split(r"[.\[]", field)[0]]
+            check_pattern(spec or "", labels=labels, but=but)
+
+
 def _with_suffix(name: str, key: str | None) -> str:
     kind = Path(key or "").suffix
     stem, dot, said = name.rpartition(".")
@@ -56,6 +79,9 @@ class _Number(int):
     def __format__(self, spec: str) -> str:
         take = take_of(self)
         return format(place_of(self), spec) + (f"-{take}" if take else "")
+
+    def __repr__(self) -> str:
+        return format(self, "")
 
 
 class _Known(dict[str, object]):

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from dispatcher.wording import counted
 from storage.spec import Job, Place
 from storage.spec.labels import short_values
 from storage.spec.product import Product
@@ -39,7 +40,7 @@ def print_new_parts(job: Job, *, before: int) -> None:
 
 
 def _line(said: Mapping[str, Any]) -> str:
-    line = f"part {said['part']}  {said['images']} images, numbers {said['first']} to {said['last']}"
+    line = f"part {said['part']}  {counted(said['images'], 'image')}, numbers {said['first']} to {said['last']}"
     if said["adds"] is None:
         return line
     count, keys = said["adds"]["values"], "+".join(said["adds"]["keys"])

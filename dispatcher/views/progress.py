@@ -43,15 +43,15 @@ class Progress:
         return self._lacks()
 
     def _lacks(self) -> str:
+        if self.row.is_complete and self.row.has_rules:
+            return "judging its images"  # for which no worker is needed
         if self.broker:
             return self.broker
         if not self.workers:
             return "waits for a worker to start"
         if self.row.state == JobState.QUEUED:
             return "waits for a worker to read its models"
-        if self.row.state == JobState.RESOLVING:
-            return "reading its models"
-        return "judging its images" if self.row.is_complete and self.row.has_rules else ""
+        return "reading its models" if self.row.state == JobState.RESOLVING else ""
 
 
 class Rate:

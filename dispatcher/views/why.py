@@ -14,6 +14,7 @@ from dispatcher.planning.placing.turns import CLASSES, RANKS
 from dispatcher.service.feeding.board import Board
 from dispatcher.views.hall import Hall
 from dispatcher.views.progress import describe_worker
+from dispatcher.wording import counted
 from storage.sql.chunks import ChunkRow
 from storage.sql.jobs import JobRow
 from storage.states import JobState
@@ -159,7 +160,8 @@ def _under_way(issued: Sequence[ChunkRow], hall: Hall) -> list[Row]:
         doing = "is not heard of now" if beat is None else "waits there"
         if beat is not None and held is not None and (held.job, held.chunk) == chunk.id:
             doing = describe_worker(beat)
-        what = "reads its models" if chunk.kind == "resolve" else f"has chunk {chunk.number} ({chunk.images} images)"
+        what = f"has chunk {chunk.number} ({counted(chunk.images, 'image')})"
+        what = "reads its models" if chunk.kind == "resolve" else what
         device = "" if beat is None else beat.device
         rows.append(Row(node=chunk.node or "", device=device, reason=None, says=f"{what}: {doing}"))
     return rows
@@ -173,6 +175,8 @@ def _helps(row: JobRow, reason: Reason | None, board: Board) -> list[str]:
     known = {
         Reason.ENDED: [*([f"./farm logs {row.id}"] if ended else []), *ended],
         Reason.PAUSED: [f"./farm resume {row.id}"],
+        Reason.BUDGET: [f"./farm resume {row.id} --max-device-hours H, with more hours than it has"],
+        Reason.DEADLINE: [f"./farm resume {row.id} --deadline WHEN"],
         Reason.BUSY: [more],
         Reason.OTHER_JOB: [_sooner(row), more],
         Reason.OTHER_USER: [_sooner(row), more],

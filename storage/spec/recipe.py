@@ -14,6 +14,8 @@ from storage.spec.schedulers import SCHEDULERS
 RECIPE_SCHEMA: Final = 2  # 1 wrote every key, silent ones as null
 CHECKPOINT: Final = "checkpoint"
 SAFETY_CHECKER: Final = "safety_checker"
+CALLBACK: Final = "callback"
+CODE: Final = "code"  # of a callback in a recipe: the digest of what it runs
 _SAYS_NOTHING: Final[Mapping[str, Any]] = {
     "safety_checker": "off", "long_prompts": "refuse", "weighting": "none", "watermark": False, "mask_invert": False,
     "mask_blur": 0, "clip_skip": 0,
@@ -24,7 +26,7 @@ _SAYS_NOTHING: Final[Mapping[str, Any]] = {
 class ModelFacts:
     """What a worker found out about a model, frozen with the job before its first chunk."""
 
-    digest: str  # "sha256:..." over every file that decides pixels
+    digest: str  # "sha256:..." over every file that decides pixels, or of the code that is named
     family: str  # diffusers class
     kind: str = CHECKPOINT
     width: int | None = None  # pixels, the size that the model was made for; None for parts that have none
@@ -81,12 +83,23 @@ def batch_key(recipe: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def is_idle(name: str, values: Mapping[str, Any]) -> bool:
     """Whether a key decides nothing of this picture, whatever its value: it is no part of the recipe."""
-    needed = FIELDS[name].needs
-    if needed is not None and not values.get(needed):
+    if _lacks(name, values):
         return True
     if name == "resize":
         return all(values.get(key) is None for key in IMAGE_KEYS)
     return name == "lora_scale" or (name in _SAYS_NOTHING and values.get(name) == _SAYS_NOTHING[name])
+
+
+def _lacks(name: str, values: Mapping[str, Any]) -> bool:
+    """Whether something is silent that the key needs, or that what it needs needs: an IP-Adapter and its picture."""
+    seen = {name}
+    needed = FIELDS[name].needs
+    while needed is not None and needed not in seen:
+        if not values.get(needed):
+            return True
+        seen.add(needed)
+        needed = FIELDS[needed].needs
+    return False
 
 
 def _resolved(name: str, values: Mapping[str, Any], models: Mapping[str, ModelFacts]) -> Any:
@@ -133,6 +146,12 @@ def _embeddings(values: Mapping[str, Any], models: Mapping[str, ModelFacts]) -> 
     ]
 
 
+def _callbacks(values: Mapping[str, Any], models: Mapping[str, ModelFacts]) -> list[dict[str, Any]]:
+    """With the digests of their code, where the job knows them: older jobs do not."""
+    named = [(entry, models.get(model_key(CALLBACK, entry["name"]))) for entry in values.get("callbacks") or []]
+    return [entry if facts is None else {**entry, CODE: facts.digest} for entry, facts in named]
+
+
 _RESOLVERS: Final[Mapping[str, Any]] = {
     "width": lambda values, models: values["width"] or _base(values, models).width,
     "height": lambda values, models: values["height"] or _base(values, models).height,
@@ -140,5 +159,6 @@ _RESOLVERS: Final[Mapping[str, Any]] = {
     "guidance_scale": _guidance,
     "loras": _loras,
     "embeddings": _embeddings,
+    "callbacks": _callbacks,
     "safety_checker": lambda values, models: models[model_key(SAFETY_CHECKER, values["model"])].digest,
 }

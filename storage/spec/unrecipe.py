@@ -14,7 +14,7 @@ from storage.errors import InvalidSpec
 from storage.rules import rule_of
 from storage.spec.canonical import canonical
 from storage.spec.fields import FIELDS, IMAGE_KEYS, MODEL_KEYS, MODES, SCHEDULER_KEYS, check_value
-from storage.spec.recipe import RECIPE_SCHEMA, model_key
+from storage.spec.recipe import CODE, RECIPE_SCHEMA, model_key
 from storage.spec.schedulers import SCHEDULERS, SchedulerKind
 
 _ABOUT: Final = ("schema", "mode")
@@ -102,6 +102,8 @@ def _value(key: str, recipe: Mapping[str, Any], names: Mapping[str, str]) -> Any
             return "flag"
         if key in SCHEDULER_KEYS:
             return _scheduler(value, path=f"recipe.{key}")
+        if key == "callbacks":
+            return [{name: entry[name] for name in entry if name != CODE} for entry in value]
         if key not in MODEL_KEYS:
             return value
         kind = str(FIELDS[key].refers)

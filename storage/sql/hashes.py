@@ -1,9 +1,9 @@
 """Queries by what images are: their hashes, seeds and recipes, over one job or all of them, in few bytes a row."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Select, func, select, tuple_
+from sqlalchemy import Connection, Select, bindparam, func, select, tuple_, update
 
 from storage.sql.tables import image
 from storage.states import ImageState
@@ -86,6 +86,22 @@ def perceptual(connection: Connection) -> Iterator[list[tuple[str, int, str]]]:
         if len(rows) < _PAGE:
             return
         after = Name(rows[-1][0], rows[-1][1])
+
+
+def unmeasured(connection: Connection) -> int:
+    """How many images that lie in the store have no perceptual hash: they were made before there were any."""
+    query = select(func.count()).select_from(image).where(*_MADE, image.c.phash.is_(None))
+    return int(connection.execute(query).scalar_one())
+
+
+def measure(connection: Connection, job_id: str, found: Mapping[int, str]) -> None:
+    """Write down perceptual hashes of a job's images that have none."""
+    if found:
+        mine = (image.c.job == job_id, image.c.number == bindparam("of", type_=image.c.number.type))
+        connection.execute(
+            update(image).where(*mine, image.c.phash.is_(None)).values(phash=bindparam("look")),
+            [{"of": number, "look": look} for number, look in found.items()],
+        )
 
 
 def recipes_shared(connection: Connection, one: str, other: str) -> int:

@@ -166,6 +166,8 @@ class Farm(Works):
 
     def begin(self, name: str, *workers: str, **job: Any) -> str:
         """Submit a job and wait until these workers are in the midst of it; return its id."""
+        for worker in workers or ("w1",):  # else the others might be through before a late one is there
+            self.wait(partial(self.beat, worker), what=f"{worker} beats")
         found = self.submit(name, **{"images": 60, "steps": 4} | job)
         for worker in workers or ("w1",):
             self.wait(partial(self.renders, worker), what=f"{worker} renders")

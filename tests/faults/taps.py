@@ -61,7 +61,7 @@ class Tap:
             return
         for listener in self._server.sockets:
             asyncio.get_running_loop().remove_reader(listener)
-        await asyncio.sleep(0)  # asyncio loses a connection that it accepted and did not attach before the server closed
+        await asyncio.sleep(0)  # asyncio loses what it accepted and did not attach before the server closed
         self._server.close()
         self._server = None
 

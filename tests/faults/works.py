@@ -64,11 +64,11 @@ class Works(Desk):
         """Whether the part's process lives."""
         return name in self.parts and self.parts[name].poll() is None
 
-    def deploy(self, name: str) -> None:
-        """End a part as a deploy does, and start it again."""
+    def deploy(self, name: str, *, within_s: float = STOP_S) -> None:
+        """End a part as a deploy does, which waits so long for it, and start it again."""
         part = self.parts[name]
         part.terminate()
-        part.wait(timeout=STOP_S)
+        part.wait(timeout=within_s)
         self.again(name)
 
     def log(self, name: str) -> Path:

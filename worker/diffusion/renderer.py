@@ -19,7 +19,7 @@ from storage.models.local import LocalModels
 from storage.settings import Settings
 from storage.spec.fields import TEXT_TO_IMAGE, UNCONDITIONAL
 from storage.spec.plan import Plan
-from storage.spec.recipe import CHECKPOINT, SAFETY_CHECKER
+from storage.spec.recipe import CALLBACK, CHECKPOINT, SAFETY_CHECKER
 from storage.wire.messages import ModelEntry
 from worker.diffusion.calling.arguments import check, check_base, check_scheduler, check_sizes
 from worker.diffusion.calling.callbacks import make_callbacks
@@ -32,6 +32,7 @@ from worker.diffusion.loading.studio import Easel, Studio
 from worker.diffusion.memory import free_memory, in_float32, small_vae, under
 from worker.diffusion.preview import decoded_frames
 from worker.diffusion.prompts import excess, windows
+from worker.named_code import code_entry
 from worker.renderer import Device, Flaw, Images, Picture, Recipe, Watch
 
 
@@ -79,6 +80,8 @@ class DiffusionRenderer:
 
     def resolve(self, source: str, *, kind: str) -> ModelEntry:
         """See `Renderer.resolve`."""
+        if kind == CALLBACK:
+            return code_entry(CALLBACK, source, allowed=self._callbacks)
         path = self._models.find(source, kind=CHECKPOINT if kind == SAFETY_CHECKER else kind)
         if kind == SAFETY_CHECKER:
             path = path / SAFETY_CHECKER

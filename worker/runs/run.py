@@ -14,10 +14,12 @@ from typing import Any
 from storage.blobs.base import is_key
 from storage.errors import DiskFull, ModelMissing, PermanentError, RefusedHere, TransientError
 from storage.spec import Job, Numbers
+from storage.spec.named_code import code_of, named_by
 from storage.spec.plan import Plan
 from storage.wire import keys
 from storage.wire.messages import ChunkMessage, FailedImage, Fault, Holding, MadeImage, Manifest, ModelEntry, device_key
 from worker.faults import DEVICE_ERROR, OUT_OF_MEMORY, classify, let_go
+from worker.named_code import check_fresh
 from worker.renderer import Flaw, StopRendering
 from worker.runs.patience import Patience
 from worker.runs.rendering.asking import check_job
@@ -106,10 +108,12 @@ class Run:
         return None if self._message.kind == "resolve" else Ending()  # half a resolve would be taken for a whole one
 
     def _resolve(self) -> Ending | None:
-        """Find out about the job's models."""
+        """Find out about the job's models and code."""
         job, renderer = self._job(), self._tools.renderer
         try:
-            for name, model in job.spec.models.items():
+            for code in code_of(job.spec).values():
+                check_fresh(code)
+            for name, model in named_by(job.spec).items():
                 resolve = partial(self._tools.resolve, model["source"], kind=model["kind"])
                 self._models[name] = self._order.load(resolve, what=name)
             load_scorers(job.spec, self._models, self._tools, load=self._order.load)

@@ -1,5 +1,6 @@
 """Commands about what images of jobs share: noise, pictures, recipes."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from storage.sql.jobs import JobRow
 
 _SHOWN = 20  # collisions; --json has all
+_DIGEST = len("sha256:") + 12
+_LONG = 60  # characters of a value
 
 
 @click.command(short_help="Look for noise and pictures that occur twice.")
@@ -77,7 +80,7 @@ def diff(job_a: str, job_b: str, as_json: bool) -> int:
 def _print_audit(found: "Audit") -> None:
     left = {"rejected": found.rejected, "failed": found.failed}
     beside = "".join(f", {count} {word} left out" for word, count in left.items() if count)
-    click.echo(f"{found.images} images looked at{beside}")
+    click.echo(f"{_many(found.images, 'image')} looked at{beside}")
     for one in found.declared:
         click.echo(f"{one.name} ({one.job}): {one.seeds}")
         if one.images:
@@ -88,7 +91,8 @@ def _print_audit(found: "Audit") -> None:
     if found.near_declared:
         click.echo(f"{_many(found.near_declared, 'near duplicate')} among images of declared noise")
     if found.unlooked:
-        click.echo(f"{_many(found.unlooked, 'image')} without a perceptual hash: not looked at for near duplicates")
+        without = f"{_many(found.unlooked, 'image')} without a perceptual hash, as older farms made none"
+        click.echo(f"{without}: not looked at for near duplicates; './farm verify JOB' makes them")
     counts = [_many(count, kind) for kind, count in found.counts().items() if count]
     click.echo(f"not declared: {', '.join(counts) or 'nothing'}")
     for collision in found.collisions[:_SHOWN]:
@@ -111,29 +115,39 @@ def _print_diff(a: "JobRow", b: "JobRow", found: "Difference") -> None:
         click.echo(f"{key}:")
         for line in _sides(sides):
             click.echo(f"  {line}")
-    for what, changed in (("model ", found.models), ("plan ", found.plans), ("", found.words)):
+    models = {name: {side: digest and digest[:_DIGEST] for side, digest in pair.items()}
+              for name, pair in found.models.items()}  # fmt: skip
+    for what, changed in (("model ", models), ("plan ", found.plans), ("", found.words)):
         for name, pair in changed.items():
             for line in _pair(what + name, pair):
                 click.echo(line)
 
 
 def _sides(sides: "Mapping[str, Values]") -> Iterator[str]:
-    from storage.errors import shorten
-
     for letter, values in sides.items():
         if values.count:
             more = f" and {values.count - len(values.examples)} more" if values.count > len(values.examples) else ""
-            yield f"only in {letter.upper()}: {', '.join(shorten(one) for one in values.examples)}{more}"
+            yield f"only in {letter.upper()}: {', '.join(map(_shown, values.examples))}{more}"
 
 
 def _pair(name: str, pair: Mapping[str, Any]) -> Iterator[str]:
     """What changed of one thing: of mappings the keys that differ."""
-    from storage.errors import shorten
-
     mine, theirs = pair["a"], pair["b"]
     if isinstance(mine, dict) and isinstance(theirs, dict):
         for key in dict.fromkeys([*mine, *theirs]):
             if mine.get(key) != theirs.get(key):
-                yield f"{name} {key}: {shorten(mine.get(key))} in A, {shorten(theirs.get(key))} in B"
+                yield f"{name} {key}: {_shown(mine.get(key))} in A, {_shown(theirs.get(key))} in B"
     else:
-        yield f"{name}: {shorten(mine)} in A, {shorten(theirs)} in B"
+        yield f"{name}: {_shown(mine)} in A, {_shown(theirs)} in B"
+
+
+def _shown(value: object) -> str:
+    """A value as a job file would say it; what one does not say is nothing."""
+    from storage.errors import shorten
+
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool | dict | list):
+        text = json.dumps(value, ensure_ascii=False)
+        return text if len(text) <= _LONG else text[: _LONG - 1] + "…"
+    return shorten(value)

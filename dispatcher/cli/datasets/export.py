@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dispatcher.cli.common import echo_json, json_option, open_farm, plain_option
-from dispatcher.views.sizes import counted, human
+from dispatcher.wording import counted, human
 
 if TYPE_CHECKING:
     from dispatcher.export.engine import Outcome
@@ -32,7 +32,7 @@ _FLAGS = ("truncated", "nsfw", "low_variance")
     "--split-by", type=click.Choice(["image", "prompt"]), default="image", show_default=True,
     help="What never changes its split; prompt keeps all images of one together.",
 )  # fmt: skip
-@click.option("--caption", default="prompt", show_default=True, metavar="COLUMN", help="Column or label for captions.")
+@click.option("--caption", metavar="COLUMN", help="Column or label for captions. [default: prompt]")
 @click.option("--captions", is_flag=True, help="With --as folder: a .txt beside each picture.")
 @click.option("--cls", metavar="COLUMN", help="Label or text column that becomes the class, as a whole number.")
 @click.option("--name", "pattern", metavar="PATTERN", help="With --as folder: goes behind the number of each name.")
@@ -40,7 +40,10 @@ _FLAGS = ("truncated", "nsfw", "low_variance")
 @click.option("--format", "encode", type=click.Choice(["png", "jpeg", "webp"]), help="Encode anew.")
 @click.option("--quality", type=click.IntRange(1, 100), help="Of jpeg and webp.")
 @click.option("--metadata", type=click.Choice(["full", "minimal", "none"]), help="What the files themselves tell.")
-@click.option("--prompts/--no-prompts", default=True, help="Whether what is embedded in the files discloses prompts.")
+@click.option(
+    "--prompts/--no-prompts", default=True,
+    help="Without: no prompt, template or word of one in any file of the data set. Labels of rows stay.",
+)  # fmt: skip
 @click.option("--sign", type=click.Path(dir_okay=False, path_type=Path), help="Sign files (C2PA) by this certificate.")
 @click.option("--sign-key", type=click.Path(dir_okay=False, path_type=Path), help="Its private key, PEM.")
 @click.option("--shard-images", type=click.IntRange(1, 100_000), help="Images a shard. [default: about 1 GB]")
@@ -78,8 +81,12 @@ def export(jobs: tuple[str, ...], to: str, as_json: bool, plain: bool, dry_run: 
     if dry_run:
         _tell_forecast(exporter.forecast(), as_json=as_json)
         return 0
-    with following(plain=plain, quiet=as_json) as say:
-        outcome = exporter.run(say)
+    try:
+        with following(plain=plain, quiet=as_json) as say:
+            outcome = exporter.run(say)
+    except KeyboardInterrupt:
+        click.echo("stopped; the same command goes on behind the last finished shard", err=True)
+        raise
     _tell(outcome, target.address, as_json=as_json)
     return 1 if outcome.left_out else 0
 
@@ -107,7 +114,7 @@ def _signing(certificate: Path | None, key: Path | None) -> "Signing | None":
     if certificate is None and key is None:
         return None
     if certificate is None or key is None:
-        raise InvalidSpec("--sign", None, "needs a certificate (--sign) and its key (--sign-key)")
+        raise InvalidSpec("--sign", None, "goes with --sign-key: a certificate and its private key")
     try:
         return Signing(chain=certificate.read_bytes(), key=key.read_bytes())
     except OSError as error:
@@ -123,8 +130,14 @@ def _tell_forecast(forecast: dict[str, Any], *, as_json: bool) -> None:
         f"{images} in {shards} of up to {forecast['shard_images']}, {human(forecast['bytes_rendered'])} as rendered; "
         f"{forecast['rejected']} rejected or failed"
     )
+    if not forecast["images"]:
+        _tell_none()
     for name, split in forecast["splits"].items():
         click.echo(f"  {name}  {counted(split['rows'], 'image')}, {counted(split['shards'], 'shard')}")
+
+
+def _tell_none() -> None:
+    click.echo("note: no image is done, accepted and selected; 'farm show JOB' counts what there is", err=True)
 
 
 def _tell(outcome: "Outcome", address: str, *, as_json: bool) -> None:
@@ -139,8 +152,13 @@ def _tell(outcome: "Outcome", address: str, *, as_json: bool) -> None:
     listed = sum(shard.rows for shard in index.rejected.values())
     there = f"{counted(total, 'image')} in {counted(len(index.shards), 'shard')}, {human(size)}, in {address}"
     click.echo(f"{there}; {outcome.images} new")
+    if not total:
+        _tell_none()
     if listed:
         where = "metadata/rejected-*.parquet says why"
         click.echo(f"{counted(listed, 'image')} {'is' if listed == 1 else 'are'} not in it: {where}")
+    if not index.says_prompts:
+        stay = f"; labels in it: {', '.join(index.labels)}" if index.labels else ""
+        click.echo(f"no prompts in it{stay}")
     if outcome.left_out:
         click.echo(f"{outcome.left_out} of them are lost or damaged; 'farm fsck --repair' has them rendered again")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dispatcher.cli.common import echo_json, json_option
+from dispatcher.wording import counted
 
 if TYPE_CHECKING:
     from dispatcher.export.publishing.parcel import Parcel
@@ -64,7 +65,7 @@ def _send(
 ) -> "Published":  # fmt: skip
     from dispatcher.export.publishing.sending import Sent
     from dispatcher.export.publishing.sending import publish as send
-    from dispatcher.views.sizes import human
+    from dispatcher.wording import human
 
     def say(sent: Sent) -> None:
         if not as_json:
@@ -74,15 +75,17 @@ def _send(
 
 
 def _disclosure(parcel: "Parcel") -> str:
-    options = parcel.index.options
-    inside = options.get("prompts") is not False and options.get("metadata") != "none"
-    also = ", and may be embedded in the pictures" if inside else ""
-    return f"note: prompts stand in the card and in the tables{also}; what was public once cannot be taken back"
+    index, lasting = parcel.index, "what was public once cannot be taken back"
+    if not index.says_prompts:
+        labels = f", and the labels {', '.join(index.labels)}" if index.labels else ""
+        return f"note: exported without prompts; hashes of recipes stand in it{labels}; {lasting}"
+    also = ", and may be embedded in the pictures" if index.options.get("metadata") in (None, "full") else ""
+    return f"note: prompts stand in the card and in the tables{also}; {lasting}"
 
 
 def _foretell(parcel: "Parcel", repository: "Repository", *, public: bool, as_json: bool) -> None:
     from dispatcher.export.publishing.commits import commits
-    from dispatcher.views.sizes import human
+    from dispatcher.wording import human
 
     batches = list(commits(parcel.entries))
     ordered = [entry for batch in batches for entry in batch]
@@ -98,10 +101,8 @@ def _foretell(parcel: "Parcel", repository: "Repository", *, public: bool, as_js
     if len(ordered) > _SHOWN:
         click.echo(f"  {'':>9}  … {len(ordered) - _SHOWN} more")
     seen = "public" if public else "private"
-    click.echo(
-        f"{len(ordered)} files, {human(parcel.bytes)}, in {len(batches)} commits to {repository.page} "
-        f"({seen}, branch {repository.revision})"
-    )
+    what = f"{counted(len(ordered), 'file')}, {human(parcel.bytes)}, in {counted(len(batches), 'commit')}"
+    click.echo(f"{what} to {repository.page} ({seen}, branch {repository.revision})")
     if not repository.has_token:
         click.echo("no token on this machine yet: set HF_TOKEN, or run 'hf auth login'")
     click.echo("nothing was sent")
@@ -113,5 +114,5 @@ def _tell(done: "Published", repository: "Repository") -> None:
         more = f" and {len(done.strangers) - 3} more" if len(done.strangers) > 3 else ""
         click.echo(f"note: {names}{more} were there before and are not of this export; they stay", err=True)
     seen = "public" if done.is_public else "private"
-    what = f"{done.sent.files} files sent, {done.there} were there" if done.commit else "all files were there"
-    click.echo(f"{what}; {seen}: {repository.page}")
+    sent = f"{counted(done.sent.files, 'file')} sent, {done.there} were there"
+    click.echo(f"{sent if done.commit else 'all files were there'}; {seen}: {repository.page}")

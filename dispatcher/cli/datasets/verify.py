@@ -138,7 +138,7 @@ def _verify(farm: "Farm", row: "JobRow", *, pixels: bool, as_json: bool) -> int:
     from dataclasses import asdict
 
     from dispatcher.replaying.verifying import verify_job
-    from dispatcher.views.sizes import human
+    from dispatcher.wording import counted, human
 
     begun = time.monotonic()
     told = 0
@@ -151,16 +151,21 @@ def _verify(farm: "Farm", row: "JobRow", *, pixels: bool, as_json: bool) -> int:
 
     found = verify_job(farm, row, pixels=pixels, say=say)
     if as_json:
-        echo_json({"job": row.id, "name": row.name, **asdict(found)})
+        faults = [fault.to_json(row.id) for fault in found.faults]
+        echo_json({"job": row.id, "name": row.name, **asdict(found), "faults": faults})
         return 1 if found.faults else 0
     click.echo(f"job {row.name} ({row.id}): {found.made} of {row.images} images made{_more(found)}")
     decoded = f", the pixels of {found.decoded}" if found.decoded else ""
-    click.echo(f"read {found.made} files, {human(found.bytes)}{decoded}, in {time.monotonic() - begun:.1f} s")
+    read = f"{counted(found.made, 'file')}, {human(found.bytes)}{decoded}"
+    click.echo(f"read {read}, in {time.monotonic() - begun:.1f} s")
     for fault in found.faults[:_SHOWN]:
         click.echo(f"  {fault}")
     if len(found.faults) > _SHOWN:
         click.echo(f"  and {len(found.faults) - _SHOWN} more; --json names all")
-    click.echo(f"{len(found.faults)} are not what was recorded" if found.faults else "all are what was recorded")
+    if found.measured:
+        click.echo(f"{counted(found.measured, 'image')} had no perceptual hash, as older farms made none; recorded now")
+    bad = f"{counted(len(found.faults), 'image')} {'is' if len(found.faults) == 1 else 'are'} not what was recorded"
+    click.echo(bad if found.faults else "all are what was recorded")
     return 1 if found.faults else 0
 
 

@@ -7,6 +7,7 @@ import click
 
 from dispatcher.cli.common import echo_json, echo_notes, json_option, load_spec, open_farm, set_option
 from dispatcher.farm import Farm
+from dispatcher.wording import counted
 from storage.errors import UserError
 from storage.spec import Spec
 
@@ -76,9 +77,9 @@ def _say(row: "JobRow", known: Spec, longer: Spec, *, dry_run: bool, as_json: bo
         return
     name = f"job {row.name} ({row.id})"
     if longer is known:
-        click.echo(f"{name} has all of this already: {images} images")
+        click.echo(f"{name} has all of this already: {counted(images, 'image')}")
         return
-    click.echo(f"{name} {'would grow' if dry_run else 'grows'} from {images} to {job.images} images")
+    click.echo(f"{name} {'would grow' if dry_run else 'grows'} from {images} to {counted(job.images, 'image')}")
     print_new_parts(job, before=before)
     if not dry_run:
         click.echo(_next_step(row))

@@ -21,7 +21,10 @@ from dispatcher.cli.common import (
 )
 from dispatcher.cli.running.wishes import terms_options
 from dispatcher.farm import Farm
+from dispatcher.wording import counted
 from storage.states import JobState
+
+_MOMENTS = ("deadline", "created_at", "started_at", "finished_at")  # Unix seconds
 
 
 @click.command()
@@ -59,7 +62,7 @@ def submit(file: Path, changes: tuple[str, ...], new: bool, as_json: bool, **ter
         return
     verb = "queued" if done.is_new else f"is {done.row.state} already"
     longer = ", extended since" if done.is_longer else ""
-    click.echo(f"job {done.row.name} ({done.row.id}) {verb}: {done.row.images} images{longer}")
+    click.echo(f"job {done.row.name} ({done.row.id}) {verb}: {counted(done.row.images, 'image')}{longer}")
     waits = done.row.state in (JobState.PAUSED, JobState.STOPPED)
     click.echo(f"go on: ./farm resume {done.row.id}" if waits else f"follow it: ./farm watch {done.row.id}")
 
@@ -134,7 +137,8 @@ def show(job: str, as_json: bool) -> None:
     if as_json:
         echo_json(said)
         return
-    for key, value in said.items():
+    moments = {name: _when(said[name]) for name in _MOMENTS if said[name] is not None}
+    for key, value in {**said, **moments}.items():
         for place, line in enumerate(_lines(value)):
             click.echo(f"{key if not place else '':<18} {line}")
 

@@ -31,11 +31,9 @@ def logs(job: str, limit: int, as_json: bool) -> None:
 def _line(entry: Entry) -> str:
     from datetime import datetime
 
-    from storage.spec.number import show_number
-
     when = datetime.fromtimestamp(entry.at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     where = [] if entry.chunk is None else [f"chunk {entry.chunk}.{entry.attempt}"]
-    where += [] if entry.image is None else [f"image {show_number(entry.image)}"]
+    where += [] if entry.image_id is None else [f"image {entry.image_id.rpartition('/')[2]}"]
     where += [] if entry.worker is None else [f"on {entry.worker}"]
     detail = " ".join(entry.detail.split())  # one line, whatever a worker said
     return f"{when}  {entry.what:<10} {' '.join(where)}{': ' if where and detail else ''}{detail}".rstrip()

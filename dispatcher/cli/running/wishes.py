@@ -1,16 +1,19 @@
 """Commands that wish something of a job: pause, resume, cancel, retry. They write what is wished; a dispatcher acts."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
 
 from dispatcher.cli.common import job_argument, open_farm
 from dispatcher.farm import Farm
+from dispatcher.wording import counted
 from storage.errors import UserError
 from storage.states import JobState, Priority, Wish
 
+_NAMED = 20  # images in one line
 hours_option = click.option(
     "--max-device-hours", type=click.FloatRange(0, min_open=True), metavar="H",
     help="Stop the job once its chunks spent so many hours of devices.",
@@ -36,7 +39,7 @@ def pause(job: str, after_chunks: bool) -> None:
 
     farm = open_farm()
     with farm.database.write() as connection:
-        row = jobs.find(connection, job)
+        row = jobs.get(connection, jobs.find(connection, job).id, lock=True)
         _need(row.is_open, row, "cannot be paused")
         jobs.wish(connection, row.id, Wish.PAUSE_AFTER_CHUNKS if after_chunks else Wish.PAUSE)
     how = "when its running chunks have ended" if after_chunks else "at the next step"
@@ -49,15 +52,18 @@ def pause(job: str, after_chunks: bool) -> None:
 @deadline_option
 def resume(job: str, max_device_hours: float | None, deadline: str | None) -> None:
     """Go on with a job that was paused or that stopped itself, perhaps with a new budget or deadline."""
+    from dispatcher.planning.stopping import why_stop
     from dispatcher.planning.terms import parse_terms
     from storage.sql import jobs
 
     farm = open_farm()
     terms = parse_terms(deadline=deadline, max_device_hours=max_device_hours, now=time.time())
     with farm.database.write() as connection:
-        row = jobs.find(connection, job)
+        row = jobs.get(connection, jobs.find(connection, job).id, lock=True)
         waits = row.state in (JobState.PAUSED, JobState.STOPPED) or row.wish in (Wish.PAUSE, Wish.PAUSE_AFTER_CHUNKS)
         _need(row.is_open and (waits or bool(terms.said())), row, "needs no resuming")
+        stays = why_stop(replace(row, **terms.said()), now=time.time(), limit=0, trend=None)
+        _need(stays is None, row, f"would stop again at once: {stays}")
         jobs.change(connection, row.id, wish=Wish.RESUME, **terms.said())
     click.echo(f"job {row.name} ({row.id}) goes on; follow it: ./farm watch {row.id}")
 
@@ -75,7 +81,7 @@ def cancel(job: str, drop: bool, yes: bool) -> None:
     farm = open_farm()
     row = _find(farm, job)
     if drop and not yes and sys.stdin.isatty():
-        click.confirm(f"forget the {row.done} images of job {row.name} ({row.id})?", abort=True)
+        click.confirm(f"forget the {counted(row.done, 'image')} of job {row.name} ({row.id})?", abort=True)
     with farm.database.write() as connection:
         row = jobs.get(connection, row.id, lock=True)
         acts = row.is_open or (drop and row.state == JobState.CANCELLED)
@@ -85,9 +91,10 @@ def cancel(job: str, drop: bool, yes: bool) -> None:
         hint = f"; 'farm rm {row.id}' removes it" if drop else ""
         click.echo(f"job {row.name} ({row.id}) is {row.state} already{hint}")
     elif drop:
-        click.echo(f"job {row.name} ({row.id}) will be cancelled, and its images forgotten")
+        how = "will be cancelled, and its images forgotten" if row.is_open else "is cancelled; its images are forgotten"
+        click.echo(f"job {row.name} ({row.id}) {how}")
     else:
-        click.echo(f"job {row.name} ({row.id}) will be cancelled; {row.done} images are kept")
+        click.echo(f"job {row.name} ({row.id}) will be cancelled; {counted(row.done, 'image')} kept")
 
 
 def _read_numbers(context: click.Context, option: click.Parameter, said: tuple[str, ...]) -> tuple[int, ...]:  # noqa: ARG001
@@ -110,19 +117,31 @@ def retry(job: str, numbers: tuple[int, ...]) -> None:
 
     What is made stays as it is. Images that did not fail are passed over.
     """
-    from storage.sql import jobs
+    from storage.sql import endings, jobs
 
     farm = open_farm()
     with farm.database.write() as connection:
         row = jobs.get(connection, jobs.find(connection, job).id, lock=True)
         _need(row.state != JobState.CANCELLED, row, "cannot be tried again; 'farm submit --new' starts another one")
         _need(bool(row.failed) or row.state == JobState.FAILED, row, "has no failed images")
+        found = sorted({image.number for image in endings.failed(connection, row.id, numbers)})
+        sound = _shown(sorted({*numbers} - {*found}))
+        _need(bool(found) or not numbers, row, f"has no failed image {sound}; see 'farm logs {row.id}'")
         everything = not numbers or row.retry == []
-        jobs.change(connection, row.id, retry=[] if everything else sorted({*numbers, *(row.retry or ())}))
-    what = f"{len(numbers)} images" if numbers else "the failed images" if row.failed else "everything that is left"
+        jobs.change(connection, row.id, retry=[] if everything else sorted({*found, *(row.retry or ())}))
+    what = f"image {_shown(found)}" if numbers else "the failed images" if row.failed else "everything that is left"
     click.echo(f"job {row.name} ({row.id}) tries {what} once more; follow it: ./farm watch {row.id}")
+    if sound:
+        click.echo(f"passed over, as it did not fail: image {sound}", err=True)
     if row.state in (JobState.PAUSED, JobState.STOPPED):
         click.echo(f"it is {row.state}; 'farm resume {row.id}' goes on", err=True)
+
+
+def _shown(numbers: Sequence[int]) -> str:
+    from storage.spec.number import show_number
+
+    said = [show_number(number) for number in numbers]
+    return ", ".join(said[:_NAMED]) + (f" and {len(said) - _NAMED} more" if len(said) > _NAMED else "")
 
 
 def _find(farm: Farm, name: str) -> Any:

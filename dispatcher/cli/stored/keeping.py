@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from dispatcher.cli.common import echo_json, json_option, open_farm
+from dispatcher.wording import counted
 
 _TOLD_EVERY = 10_000  # objects between two lines of progress
 _DAY_S, _HOUR_S = 86_400.0, 3_600.0
@@ -66,7 +67,7 @@ def gc(dry_run: bool, grace: float, retention: float | None, unknown: bool, as_j
         return
     if retention is not None:
         click.echo(
-            f"{len(removed)} jobs {'would be' if dry_run else 'are'} removed; their objects follow after a grace"
+            f"{counted(len(removed), 'job')} {'would be ' if dry_run else ''}removed; the objects follow after a grace"
         )
     click.echo(f"{'would delete' if dry_run else 'deleted'} {found.total}; looked at {found.looked_at} of jobs")
     for what, tally in (
@@ -107,7 +108,7 @@ def rm(jobs: tuple[str, ...], yes: bool, now: bool, keep_objects: bool, as_json:
     for row in rows:
         check_ended(row)
     if not yes:
-        _confirm(", ".join(f"{row.name} ({row.id}, {row.done} images)" for row in rows))
+        _confirm(", ".join(f"{row.name} ({row.id}, {counted(row.done, 'image')})" for row in rows))
     said = []
     for row in rows:
         remove(farm.database, farm.store, row, keep_objects=keep_objects)
@@ -180,12 +181,12 @@ def fsck(job: str | None, repair: bool, sample: float, as_json: bool) -> int:
     left = sum(problem.repaired is None for problem in problems)
     if as_json:
         echo_json({
-            "problems": [asdict(problem) for problem in problems], "unrepaired": left, "images": checker.images,
+            "problems": [problem.to_json() for problem in problems], "unrepaired": left, "images": checker.images,
             "hashed": checker.hashed,
         })  # fmt: skip
     else:
-        found = f"{len(problems)} problems, {left} not repaired" if problems else "nothing is wrong"
-        click.echo(f"{found}; {checker.images} images looked at, {checker.hashed} read again")
+        found = f"{counted(len(problems), 'problem')}, {left} not repaired" if problems else "nothing is wrong"
+        click.echo(f"{found}; {counted(checker.images, 'image')} looked at, {checker.hashed} read again")
     return 1 if left else 0
 
 
@@ -214,10 +215,10 @@ def rebuild(dry_run: bool, as_json: bool) -> int:
         return 1 if done.troubles else 0
     for trouble in done.troubles:
         click.echo(f"farm: {trouble}", err=True)
-    verb = "would come back" if dry_run else "are back"
-    click.echo(f"{done.jobs} jobs with {done.images} images {verb}; {done.known} were there already")
+    verb = "would come back" if dry_run else "back"
+    click.echo(f"{verb}: {counted(done.jobs, 'job')} with {counted(done.images, 'image')}; there already: {done.known}")
     if done.paused:
-        click.echo(f"{len(done.paused)} are paused: ./farm resume {done.paused[0]} goes on")
+        click.echo(f"{counted(len(done.paused), 'job')} paused: ./farm resume {done.paused[0]} goes on")
     return 1 if done.troubles else 0
 
 
@@ -226,7 +227,7 @@ def _print_usage(jobs: Iterable[Any], names: Mapping[str, str]) -> None:
     from rich.table import Table
 
     from dispatcher.keeping.collecting.usage import total_of
-    from dispatcher.views.sizes import human
+    from dispatcher.wording import human
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("id", "job", "images", "previews", "records", "garbage", "in grace", "total"):

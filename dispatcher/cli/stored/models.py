@@ -7,7 +7,7 @@ import click
 
 from dispatcher.cli.common import echo_json, json_option, open_farm
 from dispatcher.cli.root import NearGroup
-from dispatcher.views.sizes import human
+from dispatcher.wording import human
 from storage.models import KINDS
 
 

@@ -42,6 +42,7 @@ def image(job: str, number: str | None, to: Path | None) -> int:
 
 def _image_of_file(farm: Farm, file: Path, *, to: Path | None) -> int:
     from dispatcher.provenance.telling import tell
+    from dispatcher.wording import counted
     from storage.errors import UserError
 
     if not file.is_file():
@@ -50,6 +51,9 @@ def _image_of_file(farm: Farm, file: Path, *, to: Path | None) -> int:
     if to is not None and told.stored is not None:
         write_file(to, farm.store.get(told.stored))
     echo_json(told.document)
+    if left := told.document["unmeasured"]:
+        which = f"{counted(left, 'image')} of the farm {'has' if left == 1 else 'have'} no perceptual hash"
+        click.echo(f"note: {which}, as older farms made none; './farm verify JOB' makes them", err=True)
     return 0 if told.document["found"] is not None else 1
 
 
@@ -60,6 +64,7 @@ def _image_of_file(farm: Farm, file: Path, *, to: Path | None) -> int:
 def images(job: str, to: Path, pattern: str) -> None:
     """Copy the images of a job into a folder, with readable names."""
     from dispatcher.views.gallery import Gallery
+    from dispatcher.wording import counted
     from storage.sql import images as image_rows
     from storage.sql import jobs
 
@@ -70,8 +75,8 @@ def images(job: str, to: Path, pattern: str) -> None:
     gallery.fill(row.id)
     with farm.database.read() as connection:
         flags = image_rows.flag_counts(connection, row.id)
-    counted = "".join(f", {count} {flag}" for flag, count in flags.items())
-    click.echo(f"{gallery.count} images of {row.name} in {to}{counted}")
+    beside = "".join(f", {count} {flag}" for flag, count in flags.items())
+    click.echo(f"{counted(gallery.count, 'image')} of {row.name} in {to}{beside}")
 
 
 @click.command(short_help="Draw the contact sheet of a job.")

@@ -1,12 +1,13 @@
 """What a data card tells of a job and its models. Plain data, without names of users, hosts or folders."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any
 
 from storage.errors import ModelMissing
 from storage.models.sources import HubSource, parse_hub, stored_digest
+from storage.spec.fields import PROMPT_KEYS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,8 +36,10 @@ class AxisFact:
 
     keys: tuple[str, ...]
     count: int
-    examples: tuple[str, ...]  # the first ones and the last
+    examples: tuple[str, ...]  # the first ones and the last; none of seeds that are derived
     template: str | None = None
+    derived_over: tuple[str, ...] | None = None  # recipe keys that its seeds are derived over; None: not derived
+    withheld: bool = False  # it says prompts, and the data set does not
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +69,23 @@ class JobFacts:
     plans: tuple[Mapping[str, Any], ...]
     output: Mapping[str, Any]  # how pictures are encoded and marked
     quality: Mapping[str, Any] | None = None
+    combinations: int | None = None  # of its axes, where it renders only some of them
+    draw_seed: int | None = None  # of the random sample that it renders
+    excludes: bool = False  # whether it leaves out combinations by name
+
+
+def without_prompts(job: JobFacts) -> JobFacts:
+    """A job as the card of a data set tells it that says no prompt.
+
+    Files that values were read from go too: a file of words is called like the wildcard that it fills, and is short
+    enough to be guessed by its hash.
+    """
+    axes = (
+        replace(axis, examples=(), template=None, withheld=True) if set(axis.keys) & set(PROMPT_KEYS) else axis
+        for axis in job.axes
+    )
+    fixed = {key: value for key, value in job.fixed.items() if key not in PROMPT_KEYS}
+    return replace(job, axes=tuple(axes), fixed=fixed, sources=())
 
 
 def shown_model(name: str) -> str:

@@ -1,32 +1,34 @@
-"""Columns of a parquet shard as a data card's `dataset_info.features` names them."""
+"""Columns of a parquet export as a data card's `dataset_info.features` names them. Pure.
 
-import io
+They follow from the index, so no shard is read for them; and classes that came with a later round are among them, of
+which the first shards know nothing.
+"""
+
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+from dispatcher.export.index import Index
+from dispatcher.export.shards.tables import picture_schema
+from dispatcher.provenance.columns import with_labels
 
-from dispatcher.export.targets import FolderTarget, Target
-
-
-def features_of(target: Target, shard: str) -> list[Mapping[str, Any]]:
-    """Names and types of the columns; only the end of a file is read where the target is a folder."""
-    import pyarrow.parquet as pq
-
-    source: Any = target.root / shard if isinstance(target, FolderTarget) else io.BytesIO(target.get(shard))
-    schema = pq.read_schema(source)
-    told = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    known = told.get("info", {}).get("features", {})
-    return [{"name": field.name, "dtype": _type(field, known.get(field.name, {}))} for field in schema]
+FORMAT: Final = "parquet"
 
 
-def _type(field: "pa.Field", told: Mapping[str, Any]) -> Any:
-    import pyarrow as pa
+def features_of(index: Index) -> list[Mapping[str, Any]]:
+    """Names and types of the columns, in their order; none for other formats, whose loaders find out themselves."""
+    if index.format != FORMAT:
+        return []
+    classes = index.classes if index.options.get("cls") is not None else None
+    schema = picture_schema(with_labels(index.labels), classes=classes)
+    told = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+    return [{"name": name, "dtype": _type(told[name])} for name in schema.names]
 
-    if told.get("_type") == "Image" or pa.types.is_struct(field.type):
-        return "image"
-    if told.get("_type") == "ClassLabel":
-        return {"class_label": {"names": {str(place): name for place, name in enumerate(told["names"])}}}
-    return told["dtype"] if "dtype" in told else {"double": "float64"}.get(str(field.type), str(field.type))
+
+def _type(told: Mapping[str, Any]) -> Any:
+    match told["_type"]:
+        case "Image":
+            return "image"
+        case "ClassLabel":
+            return {"class_label": {"names": {str(place): name for place, name in enumerate(told["names"])}}}
+    return told["dtype"]

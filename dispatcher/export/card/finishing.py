@@ -5,14 +5,15 @@ that was extended gets a card of the whole.
 """
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 from dispatcher.export.card.croissant import CROISSANT, croissant
-from dispatcher.export.card.facts import JobFacts
+from dispatcher.export.card.facts import JobFacts, without_prompts
+from dispatcher.export.card.features import features_of
 from dispatcher.export.card.licences import NOTES, notes
 from dispatcher.export.card.plots.drawing import plots
 from dispatcher.export.card.plots.sample import sample
@@ -44,10 +45,12 @@ def finish(target: Target, index: Index, jobs: Sequence[JobFacts]) -> None:
         StoreAway: Repeat it.
         DiskFull: Repeat it when there is room.
     """
+    if not index.says_prompts:
+        jobs = [without_prompts(job) for job in jobs]
     tally, known = _counted(target, index)
     shown = list(_drawn(target, index, tally))
     suffix = tally.suffixes.most_common(1)[0][0] if tally.suffixes else "png"
-    text = card(index, jobs, tally, suffix=suffix, plots=shown, features=_features(target, index))
+    text = card(index, jobs, tally, suffix=suffix, plots=shown, features=features_of(index))
     target.put(README, text.encode())
     target.put(CROISSANT, croissant(index, jobs, suffix=suffix, versions=_versions(tally)).encode())
     target.put(NOTES, notes(jobs).encode())
@@ -98,12 +101,3 @@ def _versions(tally: Tally) -> dict[str, str]:
         for name, word in zip(found, words, strict=False):
             found[name].add(word)
     return {name: next(iter(words)) for name, words in found.items() if len(words) == 1 and words != {""}}
-
-
-def _features(target: Target, index: Index) -> list[Mapping[str, Any]]:
-    """Columns of a parquet export as `dataset_info` names them, of its first shard."""
-    if index.format != "parquet" or not index.shards:
-        return []
-    from dispatcher.export.card.features import features_of
-
-    return features_of(target, min(index.shards))

@@ -8,10 +8,11 @@ from sqlalchemy import Connection
 
 from dispatcher.export.card.facts import AxisFact, JobFacts, ModelFact, SourceFact, shown_model, shown_source
 from storage.spec import Job, Spec
-from storage.spec.dimension import Chain, Factor, leaves
+from storage.spec.dimension import Chain, Derived, Factor, total
 from storage.spec.fields import FIELDS
 from storage.spec.labels import label
 from storage.spec.part import pieces_of
+from storage.spec.product import find_derived
 from storage.spec.recipe import is_idle
 from storage.sql import jobs, registry
 from storage.sql.jobs import JobRow
@@ -36,6 +37,8 @@ def facts_of(connection: Connection, row: JobRow, job: Job) -> JobFacts:
         failed=row.failed, rejected=row.rejected, models=tuple(_models(connection, row, spec)),
         axes=tuple(_axes(spec)), fixed=dict(_fixed(spec)), sources=tuple(_sources(spec)),
         plans=tuple(bodies[key] for key in sorted(bodies)), output=spec.output, quality=spec.quality,
+        combinations=_combinations(job), draw_seed=None if spec.draw is None else spec.draw["seed"],
+        excludes=bool(spec.exclude),
     )  # fmt: skip
 
 
@@ -55,28 +58,40 @@ def _models(connection: Connection, row: JobRow, spec: Spec) -> Iterator[ModelFa
 def _axes(spec: Spec) -> Iterator[AxisFact]:
     for pieces in pieces_of(spec.dimensions, spec.parts):
         axis = Chain(pieces)
-        template = next((axis.at(0).template for _ in [0] if len(axis)), None)
-        yield AxisFact(keys=axis.keys, count=len(axis), examples=_examples(axis, spec), template=template)
+        derived = find_derived([axis])
+        yield AxisFact(
+            keys=axis.keys, count=len(axis), examples=_examples(axis, spec, derived=derived),
+            template=axis.at(0).template if len(axis) else None,
+            derived_over=None if derived is None else derived.over,
+        )  # fmt: skip
 
 
-def _examples(axis: Chain, spec: Spec) -> tuple[str, ...]:
-    """The first few values and the last; of replicates of a derived seed there is nothing to show."""
-    if any(type(leaf).__name__ == "Derived" for leaf in leaves([axis])):
+def _combinations(job: Job) -> int | None:
+    """How many combinations the axes have, where the job renders only a sample of them."""
+    if job.spec.draw is None and job.spec.sample is None:
+        return None
+    return sum(total(product.factors) for product in job.products)
+
+
+def _examples(axis: Chain, spec: Spec, *, derived: Derived | None) -> tuple[str, ...]:
+    """The first few values and the last; a derived seed differs with the image, so there is nothing to show of it."""
+    keys = [key for key in axis.keys if derived is None or key != derived.key]
+    if not keys:
         return ()
     count = len(axis)
     places: Sequence[int] = range(count) if count <= _SHOWN else [*range(_SHOWN - 1), count - 1]
-    return tuple(_said(axis, place, spec) for place in places)
+    return tuple(_said(axis, place, spec, keys=keys) for place in places)
 
 
-def _said(axis: Factor, place: int, spec: Spec) -> str:
+def _said(axis: Factor, place: int, spec: Spec, *, keys: Sequence[str]) -> str:
     values = axis.at(place).values
-    return " · ".join(_word(key, value, spec) for key, value in values.items())
+    return " · ".join(_word(key, values[key], spec) for key in keys)
 
 
 def _word(key: str, value: Any, spec: Spec) -> str:
     """One value, short, without a path of somebody's machine."""
     said = label(key, value, inputs=spec.inputs)
-    text = str(said)
+    text = "none" if said is None else str(said)
     if key in FIELDS and FIELDS[key].refers is not None:
         text = PurePath(text).name if FIELDS[key].refers == "image" else shown_model(text)
     return text if len(text) <= _TEXT else text[: _TEXT - 1] + "…"

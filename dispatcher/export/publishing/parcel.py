@@ -13,7 +13,7 @@ from dispatcher.export.card.finishing import README
 from dispatcher.export.card.sums import SUMS, read_sums
 from dispatcher.export.index import INDEX, Index, IndexRefused
 from dispatcher.export.targets import FolderTarget
-from dispatcher.views.sizes import human
+from dispatcher.wording import human
 from storage.errors import UserError
 
 MAX_FILES: Final = 100_000  # of a repository, as the hub advises

@@ -23,6 +23,7 @@ from dispatcher.export.selection.tree import (
     Truth,
     Value,
 )
+from dispatcher.provenance.columns import LABEL_PREFIX
 from storage.errors import InvalidSpec, UnknownName, nearest, shorten
 from storage.sql.selecting import COMPARED, Field, label_field, score_field
 
@@ -55,13 +56,18 @@ def condition(tree: Condition, *, labels: Collection[str]) -> ColumnElement[bool
 
 
 def field_of(name: Name, *, labels: Collection[str]) -> Field:
-    """What a name stands for; a label may go without `label.` if no column is called so. Raises UnknownName."""
+    """What a name stands for. Raises UnknownName.
+
+    A label may go without `label.` if no column is called so, or by the name of its column, `label_animal`.
+    """
     if name.space == SCORE:
         return score_field(name.text)
     if name.space == "" and name.text in COMPARED:
         return COMPARED[name.text]
     if name.text in labels:
         return label_field(name.text)
+    if name.space == "" and name.text.startswith(LABEL_PREFIX) and name.text.removeprefix(LABEL_PREFIX) in labels:
+        return label_field(name.text.removeprefix(LABEL_PREFIX))
     if name.space == LABEL:
         raise UnknownName(LABEL, name.text, nearest(name.text, labels) or "these jobs have no labels")
     raise UnknownName("column", name.text, nearest(name.text, {*COMPARED, *labels}))
@@ -89,17 +95,17 @@ def _compare(name: Name, field: Field, sign: str, value: Value) -> ColumnElement
     compare = _OPERATORS[sign]
     if isinstance(value, bool):
         if field.kind != "bool" or sign not in ("=", "!="):
-            raise _misfit(name, field, value)
+            raise _misfit(name, field, sign, value)
         return field.expression.is_(value if sign == "=" else not value)
     if isinstance(value, str):
         if field.kind != "text":
-            raise _misfit(name, field, value)
+            raise _misfit(name, field, sign, value)
         if sign not in ("=", "!="):
             raise InvalidSpec(OPTION, f"{name} {sign} '{value}'", "texts have no order; use =, !=, in, like or ilike")
         return compare(field.expression, literal(value, Text))
     number = field.expression if field.kind == "number" else field.as_number
     if number is None:
-        raise _misfit(name, field, value)
+        raise _misfit(name, field, sign, value)
     return compare(number, _number(name, value))
 
 
@@ -111,11 +117,11 @@ def _number(name: Name, value: float) -> ColumnElement[Any]:
     return literal(value, Double)
 
 
-def _misfit(name: Name, field: Field, value: Value) -> InvalidSpec:
+def _misfit(name: Name, field: Field, sign: str, value: Value) -> InvalidSpec:
     shown = shorten(value) if isinstance(value, str) else str(value).lower()
     hint = {"text": "write it in single quotes", "number": "write it without quotes"}.get(field.kind)
     rule = f"{name} holds {_HELD[field.kind]}"
-    return InvalidSpec(OPTION, f"{name} and {shown}", f"{rule}; {hint}" if hint else rule)
+    return InvalidSpec(OPTION, f"{name} {sign} {shown}", f"{rule}; {hint}" if hint else rule)
 
 
 def _regex(pattern: str, *, any_case: bool) -> str:

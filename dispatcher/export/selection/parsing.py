@@ -62,8 +62,12 @@ class _Parser:
         return found
 
     def require_end(self) -> None:
-        if self._peek.kind != "end":
-            raise self._refuse("expected 'and', 'or' or the end")
+        if self._peek.kind == "end":
+            return
+        before = self._tokens[self._next - 1]
+        if before.kind in ("name", "quoted"):  # a column alone: what follows was meant as a comparison
+            raise self._refuse("expected a comparison, such as = 'ddim', < 8, in (1, 2) or is null")
+        raise self._refuse("expected 'and', 'or' or the end")
 
     @property
     def _peek(self) -> Token:

@@ -10,7 +10,7 @@ from storage.spec.number import place_of, take_of
 _BLANK: Final[Mapping[str, Any]] = {"string": "", "int64": -1, "float64": -1.0, "bool": False}
 # What is the same or null for every exported image, may be null as a number, or is told by the file's place.
 _TABLE_ONLY: Final = frozenset(
-    {"state", "reason", "detail", "linked_job", "linked_number", "clip", "aesthetic", "safety", "file_name", "split"}
+    {"state", "reason", "detail", "linked_from", "clip", "aesthetic", "safety", "file_name", "split"}
 )
 _NUMBERS: Final[Mapping[str, type]] = {"int64": int, "float64": float}
 

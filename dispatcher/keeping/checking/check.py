@@ -164,7 +164,7 @@ class Checker:
             done = self._repairer.gap(job_id) if mend and self._repairer is not None else None
             yield Problem(
                 kind=Wrong.GAP, job=job_id, repaired=done,
-                detail=f"{sums.missing} images that were cut are in no row and no open chunk",
+                detail=f"of the images that were cut, {sums.missing} are in no row and no open chunk",
             )  # fmt: skip
 
 

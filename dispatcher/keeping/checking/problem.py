@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
+
+from dispatcher.provenance.rows import image_id
+from storage.spec.number import show_number
 
 
 class Wrong(StrEnum):
@@ -33,6 +37,15 @@ class Problem:
 
     def __str__(self) -> str:
         where = "" if self.job is None else f" job {self.job}"
-        where += "" if self.number is None else f" image {self.number}"
+        where += "" if self.number is None else f" image {show_number(self.number)}"
         done = "" if self.repaired is None else f"; repaired: {self.repaired}"
         return f"{self.kind}:{where} {self.detail}{done}"
+
+    def to_json(self) -> dict[str, Any]:
+        """For scripts."""
+        of_image = self.job is not None and self.number is not None
+        return {
+            "kind": str(self.kind), "job": self.job,
+            "image_id": image_id(str(self.job), self.number or 0) if of_image else None,
+            "key": self.key, "detail": self.detail, "repaired": self.repaired,
+        }  # fmt: skip

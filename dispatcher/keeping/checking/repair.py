@@ -12,6 +12,7 @@ from typing import Final
 from dispatcher.keeping.checking.gaps import fill
 from dispatcher.keeping.places import place_of
 from dispatcher.service.recording.noting import job_note, write_note
+from dispatcher.wording import counted
 from storage.blobs import BlobStore
 from storage.errors import BlobMissing
 from storage.spec.number import TAKE
@@ -46,14 +47,14 @@ class Repairer:
                 run = found.split("/")[2]
                 attempt = int(run.partition(".")[2].partition("-")[0])
                 checks.point_elsewhere(connection, row.key, found, run=run.partition("-")[2], attempt=attempt)
-                return f"{len(namers)} rows name {found} now"
+                return f"{counted(len(namers), 'row')} {'names' if len(namers) == 1 else 'name'} {found} now"
             detail = f"{row.key} is not in the store as it was recorded; 'farm retry' renders it again"
             for job_id in sorted({namer.job for namer in namers}):
                 events.add(connection, job_id, LOST, row.key)
             checks.fail_lost(connection, row.key, reason=LOST, detail=detail)
             for job_id in sorted({namer.job for namer in namers}):
                 checks.count_again(connection, job_id)
-        return f"{len(namers)} images failed as {LOST}; 'farm retry' renders them again"
+        return f"{counted(len(namers), 'image')} failed as {LOST}; 'farm retry' renders them again"
 
     def preview(self, row: ImageRow) -> str:
         """A strip of steps that is not there."""
@@ -113,7 +114,7 @@ class Repairer:
             takes = sum(number >= TAKE for number in covered)  # one that nobody speaks of is decided upon once more
             jobs.change(connection, job_id, images=job.images + takes, judged=False)
             jobs.enter(connection, job_id, JobState.RUNNING, before=[JobState.DONE], finished_at=None)
-        return f"{len(made)} chunks more"
+        return f"{counted(len(made), 'chunk')} more"
 
     def _elsewhere(self, row: ImageRow) -> str | None:
         """Another object of the same image with the recorded bytes: what a run left that did not count."""

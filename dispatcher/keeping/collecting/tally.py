@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dispatcher.views.sizes import counted, human
+from dispatcher.wording import counted, human
 
 
 @dataclass

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from dispatcher.keeping.places import place_of
 from dispatcher.keeping.rebuilding.jobrows import JobRows
+from dispatcher.wording import counted
 from storage.blobs import BlobInfo, BlobStore
 from storage.errors import PermanentError, UserError
 from storage.spec import Job
@@ -86,7 +87,7 @@ def rebuild(
     with database.read() as connection:
         if count := rebuilding.strange_jobs(connection):
             raise UserError(
-                f"database {database.address} holds {count} jobs of its own: must be empty; "
+                f"database {database.address} holds {counted(count, 'job')} of its own: must be empty; "
                 "set FARM_DATABASE_URL to a new one"
             )
         known = {row.id for row in jobs.listing(connection, limit=2**31)}

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from dispatcher.planning.placing.reasons import Reason, WhyNot
+from dispatcher.planning.terms import hours
 from storage.sql.jobs import JobRow
 from storage.states import JobState, Wish
 
@@ -45,8 +46,8 @@ def why_held(row: JobRow, *, now: float, under_way_s: float) -> WhyNot | None:
         return WhyNot(Reason.DEADLINE, f"its deadline passed at {clock(row.deadline, now=now)}")
     allowed = row.max_device_seconds
     if allowed is not None and row.device_seconds + under_way_s >= allowed:
-        spent = f"{_hours(row.device_seconds)} of {_hours(allowed)} device hours are spent"
-        return WhyNot(Reason.BUDGET, f"{spent}, {_hours(under_way_s)} more are under way" if under_way_s else spent)
+        spent = f"{hours(row.device_seconds)} of {hours(allowed)} device hours are spent"
+        return WhyNot(Reason.BUDGET, f"{spent}, {hours(under_way_s)} more are under way" if under_way_s else spent)
     return None
 
 
@@ -54,7 +55,3 @@ def clock(moment: float, *, now: float) -> str:
     """A moment for people: the local time, with the date unless it is within a day."""
     shape = "%H:%M:%S" if abs(moment - now) < 20 * 3600 else "%Y-%m-%d %H:%M"
     return datetime.fromtimestamp(moment).astimezone().strftime(shape)
-
-
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.2f}"

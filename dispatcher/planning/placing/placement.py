@@ -10,6 +10,7 @@ from typing import Final
 
 from dispatcher.planning.placing.reasons import Reason, WhyNot
 from dispatcher.planning.placing.turns import CLASSES, Turn
+from dispatcher.wording import counted
 
 SEAT_CHUNKS: Final = 2  # per worker: one running, one waiting; a more urgent class does not count what waits below it
 COLD_LOAD_S: Final = 20.0  # what loading a pipeline is taken to cost
@@ -188,10 +189,11 @@ def _turn(other: Want, want: Want) -> tuple[Reason, str]:
         return Reason.HIGHER_CLASS, f"{CLASSES[other.turn.rank]} goes before {CLASSES[want.turn.rank]}"
     if other.user != want.user:
         theirs, mine = other.turn.user_in_flight, want.turn.user_in_flight
-        said = f"{theirs} chunks under way, {want.user} has {mine}" if theirs != mine else "has waited longer"
-        return Reason.OTHER_USER, said
+        more = f"{counted(theirs, 'chunk')} under way, {want.user} has {mine}"
+        return Reason.OTHER_USER, more if theirs != mine else "has waited longer"
     theirs, mine = other.turn.in_flight, want.turn.in_flight
-    return Reason.OTHER_JOB, f"{theirs} chunks under way, this one has {mine}" if theirs != mine else "is older"
+    more = f"{counted(theirs, 'chunk')} under way, this one has {mine}"
+    return Reason.OTHER_JOB, more if theirs != mine else "is older"
 
 
 def _begins_in(seat: Seat, want: Want, chunk_s: float) -> float:

@@ -50,7 +50,7 @@ def link_existing(connection: Connection, row: JobRow, job: Job, numbers: Number
     recipes = _recipe_hashes(job, numbers, row.models)
     sources = images.newest_by_recipe(
         connection, sorted(set(recipes.values())),
-        plan_id=plan_id if row.reuse == Reuse.SAME_PLAN else None, finish=finish_of(job.spec),
+        plan_id=plan_id if row.reuse == Reuse.SAME_PLAN else None, finish=finish_of(job.spec, row.models),
         with_preview=keeps_previews(job),
     )  # fmt: skip
     linked = {number: sources[recipe] for number, recipe in recipes.items() if recipe in sources}

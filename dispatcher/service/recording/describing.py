@@ -56,7 +56,7 @@ def describe(
     shared = {
         "job": manifest.job, "plan": chunk.plan_id, "chunk": chunk.number, "attempt": manifest.attempt,
         "run": manifest.run, "worker": manifest.node, "recorded_at": time.time(),
-        "environment": environment_id(connection, body, digest=digest(body)),
+        "environment": environment_id(connection, body, digest=digest(body)), "finish": finish_of(job.spec, models),
     }  # fmt: skip
     rows = []
     for place in places:
@@ -74,7 +74,6 @@ def _columns(job: Job, place: Place, recipe: Mapping[str, Any]) -> dict[str, Any
         **{name: recipe.get(name) for name in ("seed", "steps", "guidance_scale", "width", "height")},
         "scheduler": said["scheduler"], "options": {key: said[key] for key in said if key not in _OWN_COLUMN},
         "number": place.number, "labels": dict(place.labels), "recipe_hash": digest(recipe),
-        "finish": finish_of(job.spec),
     }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from dispatcher.planning.suspects import Part, sentence
 from dispatcher.service.recording.describing import image_rows
 from dispatcher.service.steps import finish_if_complete
+from dispatcher.wording import counted
 from storage.spec import Job
 from storage.sql import chunks, events, images, jobs
 from storage.sql.chunks import ChunkRow, NewChunk
@@ -17,6 +18,13 @@ from storage.states import JobState
 from storage.wire.messages import FailedImage, Manifest
 
 OWN_FAULTS = frozenset({"crash", "hung", "device_error"})  # what ends a run by the fault of some of its images
+
+
+def outcome_of(manifest: Manifest) -> str:
+    """How the history of its job tells of a manifest that was recorded."""
+    if manifest.fault is not None:
+        return f"recorded: {manifest.fault.reason}"
+    return "recorded: in part, the rest was not tried" if manifest.untried else "recorded"
 
 
 def add_rows(connection: Connection, manifest: Manifest, *, chunk: ChunkRow, job: Job) -> None:
@@ -52,7 +60,8 @@ def go_on(
         if not part.accused and reason in OWN_FAULTS:
             chunks.note_rest(connection, made, lost=chunk, node=node, now=time.time())
         if part.accused:
-            told = f"chunk {chunk.number} on {node}: {len(part.numbers)} images go on as chunk {made.number}"
+            goes = f"{counted(len(part.numbers), 'image')} {'goes' if len(part.numbers) == 1 else 'go'} on"
+            told = f"chunk {chunk.number} on {node}: {goes} as chunk {made.number}"
             events.add(connection, chunk.job, "suspects", f"{told}, faults {part.faults}")
         if part.failed and job is not None:
             _fail_alone(connection, made, run=chunk, job=job, reason=reason, node=node)

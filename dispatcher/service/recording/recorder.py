@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from dispatcher.planning.manifest import check_manifest
 from dispatcher.planning.suspects import LAST_FAULT, Part, divide
 from dispatcher.service.recording.describing import describe, image_rows, keeps_previews
-from dispatcher.service.recording.outcomes import add_rows, checkpoint_of, go_on, nothing_made
+from dispatcher.service.recording.outcomes import add_rows, checkpoint_of, go_on, nothing_made, outcome_of
 from dispatcher.service.steps import end_job, finish_if_complete
 from storage.blobs import BlobStore, is_key
 from storage.errors import ManifestRefused, TransientError
@@ -192,8 +192,7 @@ class Recorder:
         elif row.state == JobState.CANCELLED and row.wish == Wish.DROP:
             return chunks.drop(connection, chunk, why="unwanted", now=now)
         else:
-            outcome = "recorded" if manifest.fault is None else f"recorded: {manifest.fault.reason}"
-            changed = chunks.finish(connection, chunk, outcome=outcome, now=now, manifest=key)
+            changed = chunks.finish(connection, chunk, outcome=outcome_of(manifest), now=now, manifest=key)
         if changed:
             spent = job_table.c.device_seconds + max(0.0, manifest.seconds.get("total", 0.0))
             jobs.change(connection, row.id, device_seconds=spent)

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 
 from dispatcher.sheet.arrange import shorten_label
-from dispatcher.sheet.cell import Cell, Page, tally
+from dispatcher.sheet.cell import REJECTED, Cell, Page, tally
 from dispatcher.sheet.measure import Thumbs, cell_size
 from dispatcher.sheet.picture import Thumb
+from storage.spec.number import number_of, show_number
 
 LONGEST = 4000  # characters of one value in a recipe card
 LONGEST_LABEL = 600  # likewise of a row or column label
@@ -87,10 +88,14 @@ class Book:
     def _cell(self, cell: Cell, thumb: Thumb | str | None) -> str:
         if cell.image is None or thumb is None:
             return "<td></td>"
-        about = f"image {cell.image.number}" + (f", and {cell.others} more in this place" if cell.others else "")
+        number = show_number(number_of(cell.image.number, take=cell.image.take))
+        bad = cell.image.state == REJECTED
+        about = f"image {number}{', rejected' if bad else ''}"
+        about += f", and {cell.others} more in this place" if cell.others else ""
         self._recipes.append(_recipe(cell.image.recipe))
         data = f'type="button" data-recipe="{len(self._recipes) - 1}" data-about="{_text(about)}"'
         more = f"<i>+{cell.others}</i>" if cell.others else ""
+        more += f"<i class={REJECTED}>{REJECTED}</i>" if bad and not isinstance(thumb, str) else ""
         if isinstance(thumb, str):
             word = _text(thumb)
             return f'<td><button class="cell none" {data}><b class="{word}">{word}</b>{more}</button></td>'

@@ -135,6 +135,8 @@ class SourceReader:
 
     def _cell(self, key: str, cell: object, *, path: str) -> object:
         value = cell_value(key, cell)
+        if (value is None and FIELDS[key].default is not None) or (value == "" and key in NUMBER_KEYS):
+            raise InvalidSpec(path, None, f"is empty, and {key} cannot be; fill it, or leave the row out")
         if key in IMAGE_KEYS and value is not None:
             value = self._inputs.take(value, path=path)
         return checked(key, value, path=path)

@@ -9,6 +9,7 @@ from storage.spec.dimension import Dimension
 from storage.spec.fields import FIELDS
 from storage.spec.growth.axes import ONLY_ADDS, path_of
 from storage.spec.job import Spec
+from storage.spec.named_code import named_by
 
 _ALONE = ("mode", "allow_blank", "reuse", "smaller_plans")
 _MAPPINGS = ("plan", "previews", "output", "quality")
@@ -52,8 +53,9 @@ def _compared(spec: Spec, wanted: Spec) -> Iterator[tuple[str, Any, Any, str]]:
         if key not in bound:
             default = None if entry.default is ... else entry.default  # of a key that is younger than the job
             yield key, spec.fixed.get(key, default), wanted.fixed.get(key, default), ONLY_ADDS
-    for key in {**spec.models, **wanted.models}:
-        yield f"model {key}", _source(spec.models, key), _source(wanted.models, key), _FROZEN
+    mine, theirs = named_by(spec), named_by(wanted)
+    for key in {**mine, **theirs}:
+        yield f"model {key}", _source(mine, key), _source(theirs, key), _FROZEN
     yield "exclude", _sorted(spec.exclude), _sorted(wanted.exclude), ONLY_ADDS
 
 

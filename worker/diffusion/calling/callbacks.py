@@ -6,20 +6,20 @@ of the tensors that it changes. It may have `tensor_inputs`, a list of the tenso
 """
 
 from collections.abc import Callable, Sequence
-from importlib.metadata import entry_points
-from typing import Any, Final
+from typing import Any
 
 from torch import Tensor
 
-from storage.errors import OptionRefused, RefusedHere, nearest
+from storage.errors import OptionRefused
+from storage.spec.recipe import CALLBACK
 from worker.faults import is_of_device
+from worker.named_code import find_code
 from worker.renderer import Recipe
 
-GROUP: Final = "seedfarm.callbacks"
 Callback = Callable[[Any, int, Any, dict[str, Tensor]], dict[str, Tensor] | None]
 
 
-def make_callbacks(recipe: Recipe, *, allowed: Sequence[str]) -> list[Callback]:
+def make_callbacks(recipe: Recipe, *, allowed: tuple[str, ...]) -> list[Callback]:
     """The callbacks of a batch, fresh, in the order of the recipe.
 
     Raises:
@@ -33,15 +33,10 @@ def wanted_tensors(callbacks: Sequence[Callback]) -> list[str]:
     return [name for callback in callbacks for name in getattr(callback, "tensor_inputs", []) if name != "latents"]
 
 
-def _make(name: str, options: dict[str, Any], allowed: Sequence[str]) -> Callback:
-    known = {entry.name: entry for entry in entry_points(group=GROUP)}
-    if name not in known:
-        hint = nearest(name, known) or "none is installed"
-        raise RefusedHere("callbacks", name, f"no such entry point in {GROUP!r} on this worker; {hint}")
-    if name not in allowed:
-        raise RefusedHere("callbacks", name, "not allowed on this worker; its operator sets FARM_CALLBACKS")
+def _make(name: str, options: dict[str, Any], allowed: tuple[str, ...]) -> Callback:
+    found = find_code(CALLBACK, name, allowed=allowed)
     try:
-        made: Callback = known[name].load()(**options)
+        made: Callback = found.load()(**options)
     except Exception as error:  # somebody else's code
         if is_of_device(error):
             raise

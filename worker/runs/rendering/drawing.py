@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from storage.errors import FarmError, ModelMissing, ModelUnusable, OptionRefused, RefusedHere, TransientError
 from storage.spec import Job, ModelFacts, Numbers
+from storage.spec.named_code import CODE_KINDS, code_of, named_by
+from storage.spec.number import place_of
 from storage.spec.plan import Plan
 from storage.spec.quality import scorers_of
 from storage.spec.recipe import model_key, models_of
@@ -103,6 +105,9 @@ class Drawing:
             TransientError: The store is away, and the run is told to stop.
         """
         self._done.scorers = self._scorers()
+        for key in code_of(self._job.spec):
+            if key in self._message.models:  # older jobs do not know what code they began with
+                self._compare(key)
         for batch in cut(self._wanted(), size=self._plan.batch):
             for part in batch.alone() if self._message.alone else [batch]:
                 self._listen()
@@ -126,7 +131,7 @@ class Drawing:
             raise
         except OptionRefused as error:
             known = len(self._job.products[0])
-            if all(wanted.number < known for wanted in batch.images):
+            if all(place_of(wanted.number) < known for wanted in batch.images):
                 raise
             if len(batch.images) == 1:
                 self._done.fail([batch.images[0].number], Flaw("refused", str(error)))
@@ -182,17 +187,18 @@ class Drawing:
         self._tools.level.resident = tuple(renderer.resident())
 
     def _compare(self, key: str) -> None:
-        """Find a model on this host and look at its bytes, once a run."""
+        """Find a model or code on this host and look at its bytes, once a run."""
         if key in self._checked:
             return
-        wanted, model = self._message.models[key].digest, self._job.spec.models[key]
+        wanted, model = self._message.models[key].digest, named_by(self._job.spec)[key]
         resolve = partial(self._tools.resolve, model["source"], kind=model["kind"])
         try:
             found = self._order.load(resolve, what=key)
         except (ModelMissing, ModelUnusable) as error:  # others found it, or there would be no chunk
             raise OnlyHere(str(error)) from None
         if found.digest != wanted:
-            reason = f"its files have digest {found.digest[:19]} here, and {wanted[:19]} when the job was frozen"
+            what = "its code has" if model["kind"] in CODE_KINDS else "its files have"
+            reason = f"{what} digest {found.digest[:19]} here, and {wanted[:19]} when the job was frozen"
             said = ModelUnusable(key, f"{reason}; bring those files back, or submit the job anew")
             raise OnlyHere(str(said))
         self._checked.add(key)

@@ -5,22 +5,22 @@ runs the worker with FARM_WATERMARKS, as callbacks are. It is called with (pictu
 at once, and gives the picture back, of the same size and mode.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Final
 
-from storage.errors import RefusedHere, nearest
+from storage.errors import RefusedHere
 from storage.marks import Encoding, Marks, encode
 from storage.pictures import decode
+from storage.spec.named_code import WATERMARK
 from storage.spec.plan import Plan
+from worker.named_code import find_code
 from worker.renderer import Recipe
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-GROUP: Final = "seedfarm.watermarks"
 Watermark = Callable[["Image", Recipe], "Image"]
 _PLAIN: Final = {"format": "png"}
 
@@ -43,7 +43,7 @@ class Encoded:
 class Encoder:
     """How the files of one job are made."""
 
-    def __init__(self, output: Mapping[str, Any] = _PLAIN, *, allowed: Sequence[str] = ()) -> None:
+    def __init__(self, output: Mapping[str, Any] = _PLAIN, *, allowed: tuple[str, ...] = ()) -> None:
         """Make files as `output` of a spec says.
 
         Raises:
@@ -91,16 +91,10 @@ class Encoder:
         return marked
 
 
-def _find(name: str, allowed: Sequence[str]) -> Watermark:
-    known = {entry.name: entry for entry in entry_points(group=GROUP)}
-    if name not in known:
-        hint = nearest(name, known) or "none is installed"
-        raise RefusedHere("output.watermark", name, f"no such entry point in {GROUP!r} on this worker; {hint}")
-    if name not in allowed:
-        rule = "not allowed on this worker; its operator sets FARM_WATERMARKS"
-        raise RefusedHere("output.watermark", name, rule)
+def _find(name: str, allowed: tuple[str, ...]) -> Watermark:
+    entry = find_code(WATERMARK, name, allowed=allowed)
     try:
-        found: Watermark = known[name].load()
+        found: Watermark = entry.load()
     except Exception as error:  # somebody else's code
         rule = f"cannot be loaded: {type(error).__name__}: {error}"
         raise RefusedHere("output.watermark", name, rule) from error

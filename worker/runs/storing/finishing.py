@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from storage.marks import pixel_sha256
 from storage.spec import digest
+from storage.spec.number import show_number
 from storage.spec.plan import Plan
 from storage.wire import keys
 from storage.wire.messages import FailedImage, MadeImage
@@ -97,7 +98,7 @@ class Finishing:
             measured = measure(made_file.picture, drawn.recipe, scorers=self.scorers)
             strip = self._strip(drawn)
         except Exception as error:  # left untried, it would come back for ever
-            log.exception("picture cannot be encoded", extra={"number": drawn.number})
+            log.exception("picture cannot be encoded", extra={"image": show_number(drawn.number)})
             self.fail([drawn.number], Flaw(ERROR, _told(error)))
             return
         encoded = time.monotonic()

@@ -18,6 +18,7 @@ _BLUE: Final = "#3b6fb6"
 _COLOURS: Final = {"rejected": "#d98a29", "failed": "#b8433f", "left out": "#8d939c"}
 _LARGEST: Final = 24  # rows or columns of a grid
 _BARS: Final = 12
+_TITLE: Final = 3.6  # inches of the longest title of a grid, which begins where its cells do
 _STYLE: Final[Any] = {
     "font.family": "DejaVu Sans", "font.size": 10, "text.color": _INK, "axes.labelcolor": _INK, "xtick.color": _INK,
     "ytick.color": _INK, "axes.edgecolor": _FAINT, "axes.spines.top": False, "axes.spines.right": False,
@@ -67,14 +68,16 @@ def _grid(tally: Tally, pair: tuple[str, str]) -> bytes:
     cells = _cells(tally, pair)
     counted = [[cells.get((row, column), Counts()) for column in columns] for row in rows]
     lost = any(counts.lost for line_ in counted for counts in line_)
-    figure, axes = _figure(max(5, 2.2 + 0.75 * len(columns)), max(1.8, 1.25 + (0.44 if lost else 0.34) * len(rows)))
+    names = [_value(value) for value in rows]
+    wide = 0.6 + 0.085 * max(map(len, names)) + max(_TITLE, (0.95 if lost else 0.75) * len(columns))
+    figure, axes = _figure(max(5, wide), max(1.8, 1.25 + (0.44 if lost else 0.34) * len(rows)))
     shades = [[_shade(counts, lost=lost) for counts in line_] for line_ in counted]
     most = max(max(line_) for line_ in shades) or 1
     axes.imshow(shades, cmap="Oranges" if lost else "Blues", vmin=0, vmax=most * 1.8, aspect="auto")
     for y, line_ in enumerate(counted):
         for x, counts in enumerate(line_):
             axes.text(x, y, _told(counts), ha="center", va="center", fontsize=9, linespacing=1.15)
-    _name_ticks(axes, [_value(value) for value in columns], [_value(value) for value in rows])
+    _name_ticks(axes, [_value(value) for value in columns], names)
     axes.set(xlabel=_words(pair[1]), ylabel=_words(pair[0]))
     axes.set_title("Images, and the share that was lost" if lost else "Images")
     return _png(figure)

@@ -73,7 +73,10 @@ def data_files(index: Index, split: str, *, suffix: str) -> str:
 def _config(index: Index, suffix: str) -> dict[str, Any]:
     files = [{"split": split, "path": data_files(index, split, suffix=suffix)} for split in index.splits]
     plain = {"drop_labels": True} if index.format == "folder" else {}  # names of folders are no classes
-    return {"config_name": "default", "data_files": files, **plain}
+    # `datasets` keeps what it read under a hash of this configuration, not of the files: without a word that changes
+    # with them, an export that grew, or another one at the same place, would load as what was there before.
+    said = f"content {index.content_hash[:16]}"
+    return {"config_name": "default", "description": said, "data_files": files, **plain}
 
 
 def _license(jobs: Sequence[JobFacts]) -> dict[str, str]:

@@ -28,15 +28,15 @@ _INTRO: Final = 'The code runs in this folder. From the hub: `load_dataset("owne
 
 def snippets(index: Index, *, suffix: str) -> Mapping[str, str]:
     """The pieces of code by what they use."""
-    split = next(iter(index.splits), "train")
+    split, column = next(iter(index.splits), "train"), "prompt" if index.says_prompts else "scheduler"
     found = {}
     if index.format in ("webdataset", "imagefolder", "parquet"):
-        told = 'row["json"]["prompt"]' if index.format == "webdataset" else 'row["prompt"]'
+        told = f'row["json"]["{column}"]' if index.format == "webdataset" else f'row["{column}"]'
         image = f'row["{suffix}"]' if index.format == "webdataset" else 'row["image"]'
         found["datasets"] = _DATASETS.format(split=split, image=image, told=told)
     if index.format == "webdataset":
         names = index.splits[split]["shards"] if index.splits else []
-        found["webdataset"] = _WEBDATASET.format(shards=_braces(names), suffix=suffix)
+        found["webdataset"] = _WEBDATASET.format(shards=_braces(names), suffix=suffix, column=column)
     if index.format == "folder":
         found["plain"] = _PLAIN.format(pattern=data_files(index, split, suffix=suffix))
     return {**found, "pandas": _PANDAS}
@@ -65,7 +65,7 @@ import webdataset as wds
 
 images = wds.WebDataset("{shards}", shardshuffle=False).decode("pil")
 row = next(iter(images))
-print(row["{suffix}"].size, row["json"]["prompt"])"""
+print(row["{suffix}"].size, row["json"]["{column}"])"""
 
 _PLAIN: Final = """\
 from pathlib import Path

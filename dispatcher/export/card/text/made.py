@@ -58,6 +58,7 @@ def _varied(job: JobFacts, *, alone: bool) -> str:
     of = "" if alone else f" of {cell(job.name)}"
     rows = [(code(", ".join(axis.keys)), number(axis.count), _examples(axis)) for axis in job.axes]
     parts = [f"### Axes{of}", table(("key", "values", "which"), rows) if rows else "None: every image is alike."]
+    parts += [*_left_out(job)]
     if job.fixed:
         fixed = [(code(key), cell(value)) for key, value in sorted(job.fixed.items())]
         parts += ["The same for all images:", table(("key", "value"), fixed)]
@@ -66,13 +67,29 @@ def _varied(job: JobFacts, *, alone: bool) -> str:
     return "\n\n".join(parts)
 
 
+def _left_out(job: JobFacts) -> Iterator[str]:
+    """Why there are fewer images than the axes have combinations."""
+    if job.draw_seed is not None:
+        drawn = f"{number(job.images)} of {number(job.combinations or 0)} combinations"
+        yield f"Rendered was a random sample: {drawn}, drawn with seed {job.draw_seed}."
+    elif job.combinations is not None:
+        yield f"Rendered were {number(job.images)} of {number(job.combinations)} combinations, spread evenly."
+    if job.excludes:
+        yield "Some combinations are left out, as the job says."
+
+
 def _examples(axis: AxisFact) -> str:
-    if not axis.examples:
-        return "derived from the recipe"
-    shown = [cell(text, limit=80) for text in axis.examples]
-    if axis.count > len(shown):
-        return ", ".join(shown[:-1]) + f", … {shown[-1]}"
-    return ", ".join(shown)
+    if axis.withheld:
+        return "withheld"
+    quote = '"' if any("," in text for text in axis.examples) else ""
+    shown = [f"{quote}{cell(text, limit=80)}{quote}" for text in axis.examples]
+    if axis.count > len(shown) > 0:
+        shown[-2:] = [f"{shown[-2]}, … {shown[-1]}"]
+    derived = []
+    if axis.derived_over is not None:
+        seeds = "seeds " if shown else ""
+        derived.append(f"{seeds}derived over {', '.join(map(code, axis.derived_over)) or 'nothing'}")
+    return "; ".join([", ".join(shown), *derived] if shown else derived)
 
 
 def _labels(tally: Tally) -> str:
@@ -84,7 +101,12 @@ def _labels(tally: Tally) -> str:
     if not rows:
         return ""
     listed = table(("label", "values", "images of each"), rows)
-    return f"### Labels\n\nKept with each image, and no part of its recipe.\n\n{listed}"
+    return f"### Labels\n\n{_LABELS}\n\n{listed}"
+
+
+_LABELS: Final = (
+    "Kept with each image, and no part of its recipe; those called like a name in a template are words of the prompt."
+)
 
 
 def _sources(jobs: Sequence[JobFacts]) -> str:

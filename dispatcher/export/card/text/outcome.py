@@ -34,8 +34,9 @@ def _summary(tally: Tally) -> str:
     all_ = tally.all
     left = "" if all_.lost else " Nothing was rejected and nothing failed."
     return (
-        f"{number(all_.images)} images were looked at: {number(all_.exported)} are in the data set, "
-        f"{number(all_.rejected)} were rejected by quality rules, {number(all_.failed)} failed.{left} The tables in "
+        f"Of {number(all_.images)} images looked at, {number(all_.exported)} are in the data set, "
+        f"{number(all_.rejected)} {'was' if all_.rejected == 1 else 'were'} rejected by quality rules, "
+        f"{number(all_.failed)} failed.{left} The tables in "
         "`metadata/` have a row for each, with the reason."
     )
 

@@ -25,6 +25,7 @@ MAX_CELL: Final = 2**20  # bytes of one text; no key takes as much
 MAX_DEPTH: Final = 32  # of nested columns beside those that are read
 MAX_COLUMNS: Final = 10_000
 _WHOLE_SECOND: Final = re.compile(r"\.0+(?=Z|$)")
+_READ: Final = "only text, numbers, dates and true or false are read"
 
 
 class Refused(Exception):
@@ -146,9 +147,11 @@ def _check_type(column: str, kind: Any) -> None:
     if types.is_dictionary(kind):
         return _check_type(column, kind.value_type)
     if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
-        raise Refused(f"holds bytes in column {column!r}; only text, numbers, dates and true or false are read")
+        raise Refused(f"holds bytes in column {column!r}; {_READ}")
     if types.is_nested(kind) or not (_is_plain(kind) or _is_told_as_text(kind)):
-        raise Refused(f"holds {kind} in column {column!r}; only text, numbers, dates and true or false are read")
+        if types.is_struct(kind) and {"bytes", "path"} == {field.name for field in kind}:
+            raise Refused(f"holds pictures in column {column!r}; save them as files, and let a column name these")
+        raise Refused(f"holds {kind} in column {column!r}; {_READ}")
     return None
 
 

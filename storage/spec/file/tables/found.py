@@ -71,6 +71,8 @@ def _shards(where: Mapping[str, str], base: Path, *, path: str) -> list[Found]:
     folder = base / where["dataset"]
     try:
         files = files_of_split(folder, split=where.get("split"), config=where.get("config"), path=path)
+    except FileNotFoundError:
+        raise UnreadableFile(folder, "no such folder; nothing is fetched: download the data set first") from None
     except OSError as error:
         raise UnreadableFile(folder, (error.strerror or str(error)).lower()) from None
     except ValueError:  # a NUL, or half of a surrogate pair
