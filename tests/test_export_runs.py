@@ -106,10 +106,10 @@ def test_a_damaged_shard_is_found_and_made_again(desk: ExportDesk, tmp_path: Pat
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        pytest.param({"where": "steps > 5"}, "--where was not given, now was 'steps > 5'", id="where"),
-        pytest.param({"shard_images": 5}, "--shard-images was 4, now was 5", id="shards"),
-        pytest.param({"format": "parquet"}, "--as was 'webdataset', now was 'parquet'", id="layout"),
-        pytest.param({"encode": "jpeg"}, "--format was not given, now was 'jpeg'", id="encoding"),
+        pytest.param({"where": "steps > 5"}, "--where was not given, now 'steps > 5'", id="where"),
+        pytest.param({"shard_images": 5}, "--shard-images was 4, now 5", id="shards"),
+        pytest.param({"format": "parquet"}, "--as was 'webdataset', now 'parquet'", id="layout"),
+        pytest.param({"encode": "jpeg"}, "--format was not given, now 'jpeg'", id="encoding"),
     ],
 )
 def test_other_options_are_refused_by_name(

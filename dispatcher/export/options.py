@@ -76,7 +76,7 @@ def size_of(text: str) -> tuple[int, int | None]:
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Options in which two exports differ, in words."""
     changed = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
-    return [f"{option_of(name)} {_said(old, name)}, now {_said(new, name)}" for name in changed]
+    return [f"{option_of(name)} was {_said(old, name)}, now {_said(new, name)}" for name in changed]
 
 
 def option_of(name: str) -> str:
@@ -89,4 +89,4 @@ _OPTION: Final = {"format": "--as", "encode": "--format", "certificate": "--sign
 
 def _said(options: Mapping[str, Any], name: str) -> str:
     value = options.get(name)
-    return "was not given" if value is None else f"was {value!r}"
+    return "not given" if value is None else repr(value)
