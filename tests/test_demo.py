@@ -35,12 +35,17 @@ def test_every_example_is_a_job(file: Path) -> None:
     assert Job(spec).images > 0
 
 
-def test_the_demo_renders_at_least_300_images() -> None:
-    file = ROOT / "examples" / "digits.yaml"
+def test_the_demo_renders_at_least_300_images_from_nothing_to_a_contact_sheet(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk("demo")
 
-    spec = freeze(read_job_file(file), base=file.parent, name="demo", max_images=10**6)
+    ran = desk.farm("demo", "--plain", timeout_s=600)
 
-    assert Job(spec).images >= 300
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "./farm run examples/scheduler-steps.yaml" in ran.stdout
+    assert len(desk.images()) >= 300
+    (sheet,) = (desk.folder / "outputs").glob("digits-*/sheet.png")
+    with Image.open(sheet) as picture:
+        assert min(picture.size) > 300
 
 
 def test_real_pictures_are_the_same_on_both_sets_of_parts_and_with_two_workers(

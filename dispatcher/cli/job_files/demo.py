@@ -4,10 +4,12 @@ from pathlib import Path
 
 import click
 
+import dispatcher
 from dispatcher.cli.common import load_spec, open_farm, plain_option
 from storage.errors import UnreadableFile
 
 JOB_FILE = Path("examples/digits.yaml")
+CHECKOUT = Path(dispatcher.__file__).resolve().parents[1]
 
 
 @click.command(short_help="Render digits from nothing to a contact sheet.")
@@ -20,7 +22,7 @@ def demo(devices: str, plain: bool) -> int:
     from dispatcher.views.contact import Arrangement
     from dispatcher.views.naming import DEFAULT_PATTERN
 
-    file = Path(__file__).resolve().parents[2] / JOB_FILE
+    file = CHECKOUT / JOB_FILE
     if not file.exists():
         raise UnreadableFile(file, "the demo needs a checkout with examples/; clone the repository")
     farm = open_farm()
