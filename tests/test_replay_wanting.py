@@ -3,6 +3,7 @@
 import hashlib
 import io
 import math
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from dispatcher.replaying.sampling import spread
 from dispatcher.replaying.wanting import Model, grouped, models_of_job, replay_of, used_models
 from spec_files import frozen, job_files
 from storage.errors import BlobMissing
-from storage.spec import Job, ModelFacts, Spec, digest
+from storage.spec import Job, ModelFacts, Spec, batch_key, digest
 from storage.spec.named_code import with_code
 from storage.spec.plan import Plan
 from storage.wire.messages import Heartbeat
@@ -62,6 +63,8 @@ def test_a_replay_renders_the_recipes_that_it_was_made_of(
     replays = [replay_of(group, base=job.spec, name="x-replay") for group in grouped(able)]
 
     for replay in replays:
+        kinds = [batch_key(one.recipe) for one in replay.originals]
+        assert len([*groupby(kinds)]) == len({*kinds}), "those that share a call stand side by side"
         again = Job(Spec.from_json(replay.spec.to_json()))
         made = {key: facts[key] for key in replay.spec.models}
         places = [again[number] for number in range(len(again))]
@@ -125,13 +128,13 @@ def png(image: Image.Image) -> bytes:
     return data.getvalue()
 
 
-def original(data: bytes | None, **more: Any) -> Original:
+def original(data: bytes | None, *, plan: Plan = PLAN, **more: Any) -> Original:
     def load() -> bytes:
         if data is None:
             raise BlobMissing("jobs/x/1.png", "the store")
         return data
 
-    return Original(name="1", recipe={}, recipe_hash="", plan=PLAN, environment=HERE, load=load, **more)
+    return Original(name="1", recipe={}, recipe_hash="", plan=plan, environment=HERE, load=load, **more)
 
 
 def anew(image: Image.Image, **more: Any) -> Anew:
@@ -164,6 +167,15 @@ def test_where_nothing_recorded_differs_that_is_said() -> None:
     graded = grade(original(png(picture())), anew(picture(shade=99)))
 
     assert graded.reasons == ("nothing that is recorded differs: same plan, device and libraries",)
+
+
+def test_where_a_plan_cuts_pictures_the_place_in_the_batch_is_told() -> None:
+    plan = PLAN.model_copy(update={"batch": 27, "threads": 2})
+
+    graded = grade(original(png(picture()), plan=plan), anew(picture(shade=1), plan=plan.model_dump()))
+
+    assert graded.grade == Grade.B
+    assert "the place in the call counts" in graded.reasons[0]
 
 
 def test_another_plan_is_named_by_what_changed() -> None:

@@ -15,6 +15,9 @@ from storage.pictures import NotAPicture
 
 CLOSE_DB: Final = 40.0  # PSNR from which on two pictures count as one to the eye
 
+_UNTOLD: Final = "nothing that is recorded differs: same plan, device and libraries"
+_CUT: Final = "; with several pictures a call on several threads, the place in the call counts"
+
 
 class Grade(StrEnum):
     """What came of rendering a picture again, the best first."""
@@ -82,7 +85,7 @@ def grade(original: Original, anew: Anew) -> Graded:
     if found is None:
         reasons.append(f"the stored picture is {old.width}x{old.height}")
     better = Grade.B if found is not None and found >= CLOSE_DB else Grade.C
-    said = tuple(reasons) or ("nothing that is recorded differs: same plan, device and libraries",)
+    said = tuple(reasons) or (_UNTOLD + (_CUT if original.plan.cuts_pictures else ""),)
     return Graded(name=original.name, grade=better, psnr=found, reasons=said, picture=anew.picture)
 
 

@@ -13,7 +13,7 @@ from storage.spec import Spec, canonical
 from storage.spec.dimension import Table
 from storage.spec.fields import FIELDS
 from storage.spec.plan import Plan
-from storage.spec.recipe import CHECKPOINT, SAFETY_CHECKER, model_key
+from storage.spec.recipe import CHECKPOINT, SAFETY_CHECKER, batch_key, model_key
 from storage.spec.unrecipe import digests_of, inputs_of, values_of
 
 
@@ -86,7 +86,8 @@ def replay_of(group: Sequence[Able], *, base: Spec, name: str) -> Replay:
         base: Says how pictures are encoded, whether blank ones are kept, and what is known of input images.
         name: Of the job.
     """
-    originals = tuple(original for original, _ in group)
+    # Those that can share a pipeline call side by side: a picture alone costs a whole batch of padding.
+    originals = tuple(sorted((original for original, _ in group), key=lambda original: batch_key(original.recipe)))
     models = group[0][1]
     names = {key: model.name for key, model in models.items()}
     said = [values_of(original.recipe, names) for original in originals]

@@ -38,11 +38,20 @@ class Plan(BaseModel):
         """SHA-256 of the canonical spelling."""
         return digest(self.model_dump())
 
+    @property
+    def cuts_pictures(self) -> bool:
+        """Whether a picture's place in its batch may change its low bits; see `choose_plan`."""
+        return self.device_type == "cpu" and self.batch > 1 and self.threads > 1
+
 
 def choose_plan(
     pins: Mapping[str, Any], *, device_type: str, threads: int, size: tuple[int, int], company: int
 ) -> Plan:
     """The plan for one image size on one kind of device.
+
+    On a CPU several threads cut a batch where they like, also within a picture, and a picture that is cut has other low
+    bits than its neighbours. So what is silent is chosen such that a picture's place in its batch does not matter:
+    several pictures a call and one thread, or all threads for one picture.
 
     Args:
         pins: What the job fixes under `plan:`.
@@ -55,6 +64,9 @@ def choose_plan(
     room = _CPU_BATCH_PIXELS if device_type == "cpu" else _GPU_BATCH_PIXELS
     largest = max(1, min(32 if device_type == "cpu" else 16, room // (size[0] * size[1])))
     batch = ceil(company / ceil(company / largest))
+    if device_type == "cpu":
+        batch = 1 if pins.get("threads", 1) > 1 else batch
+        threads = 1 if pins.get("batch", batch) > 1 else threads
     chosen = {
         "device_type": device_type,
         "dtype": "float32" if device_type == "cpu" else "float16",
