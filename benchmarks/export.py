@@ -1,12 +1,15 @@
 """How fast an export is, against plain copies of the same bytes into a tar, and how much memory it takes.
 
-    .venv/bin/python -m benchmarks.export [--images 2000] [--kilobytes 400] [--stores folder,s3] [--memory 10000,100000]
+    .venv/bin/python -m benchmarks.export [--images 2000] [--kilobytes 400] [--stores folder,disk,s3]
+                                          [--memory 10000,100000]
 
 The rows of a job are written into SQLite directly, its objects are files of random bytes of the size of a picture. In
 one run, in turn: a plain copy (each object read from the store and added to a tar by the standard library, one after
 the other, nothing checked), a checked copy (the same, but each object's SHA-256 is compared and the tar's is taken,
-which an export does), then exports to tar and to parquet; from a folder and from a bucket: at FARM_S3_ENDPOINT with
-AWS keys set, else of a server of the tests that runs beside it on the same processor. Printed are the medians of
+which an export does), then exports to tar and to parquet. They read from a folder that the page cache holds; from a
+folder on the disk, thrown out of the cache before each run, where the time to bring the result to the disk counts too;
+and from a bucket: at FARM_S3_ENDPOINT with AWS keys set, else of a server of the tests that runs beside it on the same
+processor. Printed are the medians of
 three, and how fast this processor takes SHA-256. For memory, jobs of 10^4 and 10^5 images that share a few small
 objects are exported in processes of their own, and the peak of resident memory of each is printed.
 """
@@ -122,8 +125,8 @@ def export(farm: Farm, job_id: str, to: Path, layout: str) -> None:
     exporter.run(lambda _: None)
 
 
-def speed(farm: Farm, folder: Path, *, count: int, size: int) -> None:
-    """Print images per second and the ratio to a plain copy."""
+def speed(farm: Farm, folder: Path, *, count: int, size: int, cold: bool) -> None:
+    """Print images per second and the ratio to a plain copy; `cold` is from disk to disk."""
     job_id = make_job(farm, count, size=size, objects=count)
     with farm.database.read() as connection:
         objects = {row.key: row.sha256 or "" for row in images.of_job(connection, job_id) if row.key is not None}
@@ -137,8 +140,12 @@ def speed(farm: Farm, folder: Path, *, count: int, size: int) -> None:
     for turn in range(ROUNDS):
         for name, way in ways.items():
             to = folder / f"out-{name.replace(' ', '-')}-{turn}"
+            if cold:
+                _sync(farm.settings.home, evict=True)
             began = time.perf_counter()
             way(to)
+            if cold:
+                _sync(to)
             taken[name].append(count / (time.perf_counter() - began))
             shutil.rmtree(to) if to.is_dir() else to.unlink()
     plain, checked = (statistics.median(taken[name]) for name in ("plain copy", "checked copy"))
@@ -175,7 +182,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--kilobytes", type=int, default=400)
-    parser.add_argument("--stores", default="folder,s3")
+    parser.add_argument("--stores", default="folder,disk,s3")
     parser.add_argument("--memory", default="10000,100000")
     parser.add_argument("--memory-of", type=Path, help=argparse.SUPPRESS)
     said = parser.parse_args()
@@ -187,18 +194,25 @@ def main() -> None:
         folder = Path(name)
         for kind in filter(None, said.stores.split(",")):
             with _bucket(folder) if kind == "s3" else nullcontext({}) as where:
-                print(
-                    f"{said.images} images of {said.kilobytes} KB, from {where.get('s3_endpoint', 'a folder')}",
-                    flush=True,
-                )
+                place = where.get("s3_endpoint", "the disk" if kind == "disk" else "a folder in memory")
+                print(f"{said.images} images of {said.kilobytes} KB, from {place}", flush=True)
                 farm = Farm(Settings(home=folder / kind, **where))
-                speed(farm, folder, count=said.images, size=said.kilobytes * 1000)
+                speed(farm, folder, count=said.images, size=said.kilobytes * 1000, cold=kind == "disk")
             shutil.rmtree(folder / kind)
         for count in filter(None, said.memory.split(",")):
             home = folder / f"memory-{count}"
             make_job(Farm(Settings(home=home)), int(count), size=2000, objects=50)
             print(f"{count} images of 2 KB", flush=True)
             subprocess.run([sys.executable, "-m", "benchmarks.export", "--memory-of", str(home)], check=True)
+
+
+def _sync(place: Path, *, evict: bool = False) -> None:
+    """Bring a file, or all of a folder, to the disk, and perhaps out of the page cache."""
+    for path in [place] if place.is_file() else filter(Path.is_file, place.rglob("*")):
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            if evict:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 @contextmanager
