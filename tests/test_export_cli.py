@@ -59,9 +59,7 @@ def test_a_job_becomes_a_folder_and_a_dry_run_says_so_before(desk: ExportDesk, c
     assert (tmp_path / "set" / "README.md").read_text().startswith("---")
 
 
-def test_an_interrupted_export_says_how_to_go_on(
-    desk: ExportDesk, call: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_export_says_how_to_go_on(desk: ExportDesk, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     job = desk.painted()
 
     def interrupted(*_: object) -> None:

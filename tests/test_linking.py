@@ -149,9 +149,7 @@ def test_labels_and_options_are_those_of_the_job_that_links(desk: KeepingDesk) -
         pytest.param({"callbacks": "drift"}, "callback:drift", id="callback"),
     ],
 )
-def test_what_was_changed_in_place_has_made_other_images(
-    desk: KeepingDesk, says: dict[str, Any], key: str
-) -> None:
+def test_what_was_changed_in_place_has_made_other_images(desk: KeepingDesk, says: dict[str, Any], key: str) -> None:
     desk.work(desk.submit(**says), chunks=4)
     same = desk.submit(**says)
     desk.digests[key] = "sha256:" + "b" * 64
