@@ -1,7 +1,9 @@
 """A dispatcher's parts around real SQL, a real store and a real broker, with a worker that is played by the test."""
 
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +202,19 @@ def failed(number: int, **changes: Any) -> dict[str, Any]:
 
 
 MakeDesk = Callable[..., DispatcherDesk]
+
+
+@contextmanager
+def leading_desk(folder: Path, broker_url: str) -> Iterator[DispatcherDesk]:
+    """A desk on a new SQLite database whose dispatcher keeps the lead."""
+    database = Database(f"sqlite:///{folder / 'farm.sqlite'}")
+    database.prepare()
+    desk = DispatcherDesk(database, folder, broker_url)
+    ended = threading.Event()
+    rounds = threading.Thread(target=lambda: [desk.lead.seek() for _ in iter(lambda: ended.wait(0.05), True)])
+    rounds.start()
+    try:
+        yield desk
+    finally:
+        ended.set()
+        rounds.join()

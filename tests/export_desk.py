@@ -2,7 +2,8 @@
 
 import hashlib
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,17 @@ class ExportDesk(KeepingDesk):
         """An export that has not begun."""
         wish = check_wish(sources_of(self.farm, jobs), ExportOptions(**options))
         return Exporter(self.farm, target, wish, way or Way(workers=3))
+
+
+@contextmanager
+def opened_desk(folder: Path) -> Iterator[ExportDesk]:
+    """A desk on a new SQLite database in a folder."""
+    database = Database(f"sqlite:///{folder / 'farm.sqlite'}")
+    database.prepare()
+    try:
+        yield ExportDesk(database, folder)
+    finally:
+        database.close()
 
 
 def picture(seed: str) -> bytes:

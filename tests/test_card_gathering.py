@@ -12,8 +12,7 @@ from dispatcher.export.card.facts import AxisFact, JobFacts
 from dispatcher.export.card.gathering import facts_of
 from dispatcher.export.engine import Way
 from dispatcher.export.sources import sources_of
-from export_desk import ExportDesk
-from storage.sql import Database
+from export_desk import ExportDesk, opened_desk
 
 TEMPLATE = {
     "template": "__animals/cats__ in {light|fog}, {size}",
@@ -25,10 +24,8 @@ TEMPLATE = {
 def desk(tmp_path: Path) -> Iterator[ExportDesk]:
     (tmp_path / "wild" / "animals").mkdir(parents=True)
     (tmp_path / "wild" / "animals" / "cats.txt").write_text("a cat\na lynx\n")
-    database = Database(f"sqlite:///{tmp_path / 'farm.sqlite'}")
-    database.prepare()
-    yield ExportDesk(database, tmp_path)
-    database.close()
+    with opened_desk(tmp_path) as desk:
+        yield desk
 
 
 def gathered(desk: ExportDesk, **entries: Any) -> JobFacts:

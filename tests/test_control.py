@@ -1,17 +1,16 @@
 """farm why, workers, priority and drain: what they say is what is decided, in every state, with parts away."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from desk import MODEL, DispatcherDesk
+from desk import MODEL, DispatcherDesk, leading_desk
 from dispatcher.service.broker import BEAT_LIVES_S
 from feeding import change, enter, first_of, record, resolved
-from storage.sql import Database, jobs, workers
+from storage.sql import jobs, workers
 from storage.states import JobState, Priority, Wish
 from storage.wire.keys import worker_key
 from storage.wire.messages import Heartbeat
@@ -26,15 +25,8 @@ def desk(tmp_path: Path, broker_url: str, monkeypatch: pytest.MonkeyPatch) -> It
     variables = {"FARM_HOME": str(tmp_path), "FARM_BROKER_URL": broker_url, "FARM_TICK_S": "0.05", "COLUMNS": "100"}
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    database = Database(f"sqlite:///{tmp_path / 'farm.sqlite'}")
-    database.prepare()
-    desk = DispatcherDesk(database, tmp_path, broker_url)
-    ended = threading.Event()
-    rounds = threading.Thread(target=lambda: [desk.lead.seek() for _ in iter(lambda: ended.wait(0.05), True)])
-    rounds.start()
-    yield desk
-    ended.set()
-    rounds.join()
+    with leading_desk(tmp_path, broker_url) as desk:
+        yield desk
 
 
 @pytest.fixture

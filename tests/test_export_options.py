@@ -8,18 +8,15 @@ import pytest
 
 from dispatcher.export.loading import ImageUnreadable
 from dispatcher.export.targets import FolderTarget
-from export_desk import ExportDesk, hashes, table
+from export_desk import ExportDesk, hashes, opened_desk, table
 from storage.errors import InvalidSpec, UnknownName
-from storage.sql import Database
 
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ExportDesk]:
     monkeypatch.setattr("dispatcher.export.card.finishing.finish", lambda target, index, jobs: None)
-    database = Database(f"sqlite:///{tmp_path / 'farm.sqlite'}")
-    database.prepare()
-    yield ExportDesk(database, tmp_path)
-    database.close()
+    with opened_desk(tmp_path) as desk:
+        yield desk
 
 
 def test_a_limit_takes_the_first_images(desk: ExportDesk, tmp_path: Path) -> None:

@@ -12,18 +12,15 @@ from hypothesis import strategies as st
 from dispatcher.export.formats.webdataset import _header
 from dispatcher.export.index import INDEX
 from dispatcher.export.targets import FolderTarget
-from export_desk import ExportDesk, hashes
+from export_desk import ExportDesk, hashes, opened_desk
 from storage.errors import StoreAway
-from storage.sql import Database
 
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ExportDesk]:
     monkeypatch.setattr("dispatcher.export.card.finishing.finish", lambda target, index, jobs: None)
-    database = Database(f"sqlite:///{tmp_path / 'farm.sqlite'}")
-    database.prepare()
-    yield ExportDesk(database, tmp_path)
-    database.close()
+    with opened_desk(tmp_path) as desk:
+        yield desk
 
 
 class Slow(FolderTarget):

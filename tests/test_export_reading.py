@@ -8,18 +8,15 @@ from typing import Any
 import pytest
 
 from dispatcher.export.engine import Way
-from export_desk import ExportDesk
-from storage.sql import Database
+from export_desk import ExportDesk, opened_desk
 
 LAYOUTS = ["webdataset", "imagefolder", "parquet", "folder"]
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[ExportDesk]:
-    database = Database(f"sqlite:///{tmp_path / 'farm.sqlite'}")
-    database.prepare()
-    yield ExportDesk(database, tmp_path)
-    database.close()
+    with opened_desk(tmp_path) as desk:
+        yield desk
 
 
 @pytest.fixture

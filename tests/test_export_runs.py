@@ -13,8 +13,7 @@ from dispatcher.export.engine import Progress, Way
 from dispatcher.export.index import INDEX
 from dispatcher.export.loading import ImageUnreadable
 from dispatcher.export.targets import FolderTarget, TargetRefused
-from export_desk import ExportDesk, hashes, rejected, table
-from storage.sql import Database
+from export_desk import ExportDesk, hashes, opened_desk, rejected, table
 from storage.states import ImageState
 
 LAYOUTS = ["webdataset", "imagefolder", "parquet", "folder"]
@@ -25,10 +24,8 @@ SPLIT = {"split": "train=0.7,test=0.3", "shard_images": 5}
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ExportDesk]:
     """A farm; the card, which has tests of its own, is left out."""
     monkeypatch.setattr("dispatcher.export.card.finishing.finish", lambda target, index, jobs: None)
-    database = Database(f"sqlite:///{tmp_path / 'farm.sqlite'}")
-    database.prepare()
-    yield ExportDesk(database, tmp_path)
-    database.close()
+    with opened_desk(tmp_path) as desk:
+        yield desk
 
 
 class Killed(BaseException):

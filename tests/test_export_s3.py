@@ -9,21 +9,18 @@ from dispatcher.export.buckets import TargetAway
 from dispatcher.export.engine import Way
 from dispatcher.export.index import INDEX, Index
 from dispatcher.export.targets import TargetRefused, open_target
-from export_desk import ExportDesk, hashes
+from export_desk import ExportDesk, hashes, opened_desk
 from servers.fixtures import S3_PARTS
 from servers.program import free_port
 from servers.s3 import S3Bucket
 from storage.errors import BlobMissing
 from storage.settings import Settings
-from storage.sql import Database
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[ExportDesk]:
-    database = Database(f"sqlite:///{tmp_path / 'farm.sqlite'}")
-    database.prepare()
-    yield ExportDesk(database, tmp_path)
-    database.close()
+    with opened_desk(tmp_path) as desk:
+        yield desk
 
 
 @pytest.mark.parametrize("part", S3_PARTS)

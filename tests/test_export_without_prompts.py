@@ -15,12 +15,11 @@ from dispatcher.export.pictures import finishing_of
 from dispatcher.export.sources import sources_of
 from dispatcher.export.withholding import unnamed, withheld_of
 from every_word import words_of
-from export_desk import ExportDesk, hashes, picture, rejected, table
+from export_desk import ExportDesk, hashes, opened_desk, picture, rejected, table
 from storage.errors import InvalidSpec
 from storage.marks.embed import encode
 from storage.marks.record import Marks
 from storage.spec.encoding import Encoding
-from storage.sql import Database
 from typed import typed
 
 LAYOUTS = ["webdataset", "imagefolder", "parquet", "folder"]
@@ -34,10 +33,8 @@ ROWS = (
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[ExportDesk]:
-    database = Database(f"sqlite:///{tmp_path / 'farm.sqlite'}")
-    database.prepare()
-    yield ExportDesk(database, tmp_path)
-    database.close()
+    with opened_desk(tmp_path) as desk:
+        yield desk
 
 
 def secretive(desk: ExportDesk) -> str:

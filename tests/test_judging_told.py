@@ -1,16 +1,14 @@
 """What a user is told while a job is being judged: why, show, list and watch say so, with and without workers."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from desk import DispatcherDesk
+from desk import DispatcherDesk, leading_desk
 from dispatcher.service.broker import Broker
 from dispatcher.views.progress import read_progress
-from storage.sql import Database
 from storage.states import JobState, Wish
 from typed import typed
 
@@ -24,15 +22,8 @@ def desk(tmp_path: Path, broker_url: str, monkeypatch: pytest.MonkeyPatch) -> It
     variables = {"FARM_HOME": str(tmp_path), "FARM_BROKER_URL": broker_url, "FARM_TICK_S": "0.05", "COLUMNS": "100"}
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    database = Database(f"sqlite:///{tmp_path / 'farm.sqlite'}")
-    database.prepare()
-    desk = DispatcherDesk(database, tmp_path, broker_url)
-    ended = threading.Event()
-    rounds = threading.Thread(target=lambda: [desk.lead.seek() for _ in iter(lambda: ended.wait(0.05), True)])
-    rounds.start()
-    yield desk
-    ended.set()
-    rounds.join()
+    with leading_desk(tmp_path, broker_url) as desk:
+        yield desk
 
 
 @pytest.fixture

@@ -29,19 +29,14 @@ def provenance(farm: Farm, row: JobRow, number: int) -> dict[str, Any]:
         UnknownName: The job has no such image, or nothing came of it yet.
     """
     job = farm.specs.load(row.id, spec_hash=row.spec_hash)
-    shown = show_number(number)
-    if not 0 <= place_of(number) < len(job):
-        raise UnknownName("image", shown, f"{row.name} has numbers 0 to {len(job) - 1}")
-    place = job[number]
-    if place is None:
-        raise UnknownName("image", shown, "the job excludes this place")
+    place = _place(job, row, number)
     with farm.database.read() as connection:
         image = images.get(connection, row.id, number)
         registered = {model.digest: model for model in registry.listing(connection)}
     if image is None or row.models is None:
         never = f"no such take of image {show_number(place_of(number))}"
         hint = never if take_of(number) else f"not rendered yet; 'farm watch {row.id}' follows the job"
-        raise UnknownName("image", shown, hint)
+        raise UnknownName("image", show_number(number), hint)
     licences = {known: model.license for known, model in registered.items()}
     return {
         "schema": PROVENANCE_SCHEMA,
@@ -68,6 +63,16 @@ def provenance(farm: Farm, row: JobRow, number: int) -> dict[str, Any]:
         "recorded_at": image.recorded_at,
         "failure": None if image.reason is None else {"reason": image.reason, "detail": image.detail},
     }  # fmt: skip
+
+
+def _place(job: Job, row: JobRow, number: int) -> Place:
+    shown = show_number(number)
+    if not 0 <= place_of(number) < len(job):
+        raise UnknownName("image", shown, f"{row.name} has numbers 0 to {len(job) - 1}")
+    place = job[number]
+    if place is None:
+        raise UnknownName("image", shown, "the job excludes this place")
+    return place
 
 
 def _identity(row: JobRow, image: ImageRow) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Freeze a job file: what it leaves open is filled in, what it names is read, what contradicts itself is refused."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +61,15 @@ def freeze(file: JobBase, *, base: Path, name: str, max_images: int, allowed: Al
         inputs=inputs.facts,
         files=inputs.files,
     )
+    _check_whole(spec, dimensions, places=places)
+    return spec
+
+
+def _check_whole(spec: Spec, dimensions: Sequence[Dimension], *, places: int) -> None:
     check_prompts(spec)
     check_combinations(spec, dimensions)
     if not Job(spec).images:
         raise InvalidSpec("exclude", None, f"leaves none of {places} images")
-    return spec
 
 
 def _other_models(file: JobBase) -> Iterator[tuple[str, str, str]]:
