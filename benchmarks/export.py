@@ -27,6 +27,7 @@ import sys
 import tarfile
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -81,11 +82,11 @@ def make_job(farm: Farm, count: int, *, size: int, objects: int) -> str:
             for number in range(start, min(count, start + PAGE)):
                 place = job[number]
                 assert place is not None
-                name, sha256 = stored[number % objects]
+                name, sha256, crc32 = stored[number % objects]
                 page.append({
                     **shared, "number": number, "seed": place.values["seed"], "prompt": ids[place.values["prompt"]],
                     "recipe_hash": digest(job.recipe(place, {key: FACTS})), "key": name, "sha256": sha256,
-                    "pixel_sha256": sha256, "bytes": size,
+                    "pixel_sha256": sha256, "bytes": size, "crc32": crc32,
                 })  # fmt: skip
             images.add(connection, page)
     return row.id
@@ -232,10 +233,10 @@ def _bucket(folder: Path) -> Iterator[dict[str, Any]]:
         program.end(signal.SIGKILL)
 
 
-def _stored(store: BlobStore, key: str, size: int) -> tuple[str, str]:
+def _stored(store: BlobStore, key: str, size: int) -> tuple[str, str, int]:
     data = os.urandom(size)
     store.put(key, data)
-    return key, hashlib.sha256(data).hexdigest()
+    return key, hashlib.sha256(data).hexdigest(), zlib.crc32(data)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from storage.blobs import BlobStore
 from storage.errors import BlobMissing, PermanentError
 from storage.spec import Job, Spec, canonical, digest
+from storage.spec.job import SPEC_SCHEMA
 from storage.wire.keys import first_spec_key, spec_key
 
 KEPT = 8  # specs in memory; a spec holds every prompt of its job
@@ -19,6 +20,12 @@ class SpecMismatch(PermanentError):
     """The spec in the store is not the one that was submitted. Args: key, wanted hash, found hash."""
 
     text = "spec {0} has hash {2}, the job was submitted with {1}; submit it again"
+
+
+class SpecUnreadable(PermanentError):
+    """A spec of another version of the farm. Args: key, what is wrong, what to do."""
+
+    text = "spec {0} cannot be read by this farm: {1}; {2}"
 
 
 class SpecStore:
@@ -63,7 +70,10 @@ class SpecStore:
         try:
             return Spec.from_json(entry)
         except (ValueError, TypeError, KeyError) as error:
-            raise PermanentError(f"spec {key} cannot be read by this farm: {error}; upgrade it") from None
+            schema = entry.get("schema") if isinstance(entry, dict) else None
+            is_older = isinstance(schema, int) and schema < SPEC_SCHEMA
+            step = "submit its job file again" if is_older else "a newer farm wrote it: upgrade this one"
+            raise SpecUnreadable(key, error, step) from None
 
     def _find(self, job_id: str, spec_hash: str) -> tuple[str, bytes]:
         """Key and bytes of a spec. Raises BlobMissing with the key that it should have."""

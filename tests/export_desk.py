@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from dispatcher.farm import Farm
 from keeping_desk import KeepingDesk, failed
 from storage.settings import Settings
 from storage.sql import Database
+from storage.sql.images import ImageRow
 from storage.sql.tables import image
 
 
@@ -46,12 +48,15 @@ class ExportDesk(KeepingDesk):
         """Turn what lies in the store into pictures."""
         rows = self.images(job_id)
         for number in rows if numbers is None else numbers:
-            row = rows[number]
-            if row.key is not None:
-                data = picture(row.recipe_hash)
-                self.store.put(row.key, data)
-                facts = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-                self.change(job_id, number, **facts)
+            if rows[number].key is not None:
+                self.paint_one(rows[number], picture(rows[number].recipe_hash))
+
+    def paint_one(self, row: ImageRow, data: bytes) -> None:
+        """Have an image be these bytes."""
+        assert row.key is not None
+        self.store.put(row.key, data)
+        facts = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "crc32": zlib.crc32(data)}
+        self.change(row.job, row.number, **facts)
 
     def change(self, job_id: str, number: int, **columns: Any) -> None:
         """Set columns of an image."""

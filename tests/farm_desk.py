@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -102,7 +103,7 @@ class Desk:
             database.close()
 
     def check_objects(self, rows: Mapping[int, ImageRow]) -> None:
-        """Every row's object is there and has the recorded hash and size."""
+        """Every row's object is there and has the recorded hash, size and checksum."""
         store = open_store(
             self.env.get("FARM_STORE_URL", str(self.home / "store")), endpoint=self.env.get("FARM_S3_ENDPOINT")
         )
@@ -110,7 +111,7 @@ class Desk:
             assert row.key is not None
             data = store.get(row.key)
             assert hashlib.sha256(data).hexdigest() == row.sha256
-            assert len(data) == row.bytes
+            assert (len(data), zlib.crc32(data)) == (row.bytes, row.crc32)
 
     def done(self) -> int:
         """Images recorded so far; 0 while there is no job."""

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import time
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,8 @@ class KeepingDesk:
         for made in manifest["images"]:
             data = f"picture {made['recipe_hash']}".encode()
             self.store.put(made["key"], data)
-            made |= {"sha256": hashlib.sha256(data).hexdigest(), "pixel_sha256": "0" * 64, "bytes": len(data)}
+            made |= {"sha256": hashlib.sha256(data).hexdigest(), "pixel_sha256": "0" * 64}
+            made |= {"bytes": len(data), "crc32": zlib.crc32(data)}
             if made["preview"] is not None:
                 self.store.put(made["preview"], b"steps")
         key = keys.manifest_key(keys.run_prefix(chunk.job, chunk.number, chunk.attempt, manifest["run"]))

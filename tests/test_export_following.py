@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from dispatcher.export.engine import Progress
+from dispatcher.export.counting import Progress
 from dispatcher.export.following import following
 
 

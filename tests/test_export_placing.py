@@ -1,4 +1,4 @@
-"""A shard is placed while the next one is filled; what was placed counts, whatever comes after it."""
+"""Two shards are filled at a time and placed behind each other; what was placed counts, whatever comes after it."""
 
 import tarfile
 import threading
@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dispatcher.export.counting import Progress
 from dispatcher.export.formats.webdataset import _header
 from dispatcher.export.index import INDEX
 from dispatcher.export.targets import FolderTarget
@@ -55,7 +56,7 @@ def test_the_next_shard_is_read_while_one_is_being_placed(
 
     def watched(key: str) -> bytes:
         read.append(key)
-        if len(read) == 5:  # the first shard holds four, and none is in its place yet
+        if len(read) == 9:  # the first two shards, which are filled together, hold eight; none is in its place yet
             assert target.taken == []
             target.go.set()
         return get(key)
@@ -85,6 +86,60 @@ def test_a_shard_that_cannot_be_placed_leaves_those_before_it(desk: ExportDesk, 
     outcome = desk.export(tmp_path / "out", job, shard_images=4)
     assert (outcome.kept, outcome.images) == (1, 8)
     assert hashes(tmp_path / "out") == hashes(tmp_path / "whole")
+
+
+def test_two_shards_are_filled_at_a_time(desk: ExportDesk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = desk.painted(axes={"prompt": ["a"], "seed": {"count": 12}})
+    both, get = threading.Barrier(2), desk.store.get
+
+    def watched(key: str) -> bytes:
+        if key in (desk.images(job)[0].key, desk.images(job)[4].key):  # the first of either shard
+            both.wait(60)
+        return get(key)
+
+    monkeypatch.setattr(desk.store, "get", watched)
+
+    assert desk.export(tmp_path / "out", job, shard_images=4).images == 12
+
+
+def test_a_shard_that_cannot_be_filled_ends_the_other_and_leaves_no_draft(
+    desk: ExportDesk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = desk.painted(axes={"prompt": ["a"], "seed": {"count": 12}})
+    desk.export(tmp_path / "whole", job, shard_images=4)
+    second, get = threading.Event(), desk.store.get
+
+    def watched(key: str) -> bytes:
+        if key == desk.images(job)[3].key:  # the last of the first shard; by then the second is whole
+            assert second.wait(60)
+            raise StoreAway(desk.store.address, "no answer")
+        return get(key)
+
+    def say(progress: Progress) -> None:
+        if progress.done == 7:
+            second.set()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(desk.store, "get", watched)
+        with pytest.raises(StoreAway):
+            desk.exporter(FolderTarget(tmp_path / "out"), job, shard_images=4).run(say)
+
+    assert not list((tmp_path / "out" / ".farm" / "drafts").iterdir())
+    assert (desk.export(tmp_path / "out", job, shard_images=4).kept) == 0
+    assert hashes(tmp_path / "out") == hashes(tmp_path / "whole")
+
+
+def test_an_interrupted_export_ends_at_its_next_picture(desk: ExportDesk, tmp_path: Path) -> None:
+    job, heard = desk.painted(axes={"prompt": ["a"], "seed": {"count": 40}}), list[int]()
+
+    def say(progress: Progress) -> None:
+        heard.append(progress.done)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        desk.exporter(FolderTarget(tmp_path / "out"), job, shard_images=20).run(say)
+
+    assert len(heard) <= 2  # of either shard one
 
 
 @given(

@@ -1,7 +1,7 @@
 """An export is the same to the byte however it was made, goes on where it was cut off, and grows by what is new."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,8 @@ import pytest
 
 from dispatcher.export import engine
 from dispatcher.export.beginning import ExportRefused
-from dispatcher.export.engine import Progress, Way
+from dispatcher.export.counting import Progress
+from dispatcher.export.engine import Way
 from dispatcher.export.index import INDEX
 from dispatcher.export.loading import ImageUnreadable
 from dispatcher.export.targets import FolderTarget, TargetRefused
@@ -201,15 +202,25 @@ def test_what_is_not_exported_is_listed_with_why(desk: ExportDesk, tmp_path: Pat
     assert {row["number"] for row in table(tmp_path / "all")} == set(range(16)) - {3}
 
 
-@pytest.mark.parametrize("harm", ["missing", "damaged"])
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        pytest.param(None, "object is missing", id="missing"),
+        pytest.param(lambda data: data[:-1] + b"x", "another CRC-32", id="other bytes"),
+        pytest.param(lambda data: data[:-1], "another size", id="cut off"),
+        pytest.param(lambda data: data[:-1] + b"x", "another SHA-256", id="no checksum recorded"),
+    ],
+)
 def test_a_lost_object_stops_the_export_by_name_or_is_left_out_and_made_good_later(
-    desk: ExportDesk, tmp_path: Path, harm: str
+    desk: ExportDesk, tmp_path: Path, harm: Callable[[bytes], bytes] | None, told: str
 ) -> None:
     job = desk.painted()
     key = desk.images(job)[6].key
     assert key is not None
     good = desk.store.get(key)
-    desk.store.delete([key]) if harm == "missing" else desk.store.put(key, good[:-1] + b"x")
+    desk.store.delete([key]) if harm is None else desk.store.put(key, harm(good))
+    if "SHA-256" in told:
+        desk.change(job, 6, crc32=None)
 
     with pytest.raises(ImageUnreadable) as stopped:
         desk.export(tmp_path / "out", job, shard_images=4)
@@ -222,7 +233,7 @@ def test_a_lost_object_stops_the_export_by_name_or_is_left_out_and_made_good_lat
     assert key in str(stopped.value)
     assert "fsck" in str(stopped.value)
     assert (left.left_out, [row["number"] for row in broken]) == (1, [6])
-    assert harm in broken[0]["detail"]
+    assert told in broken[0]["detail"]
     assert (healed.left_out, healed.images) == (0, 1)
     assert sorted(row["number"] for row in table(tmp_path / "out")) == list(range(16))
 
@@ -265,8 +276,8 @@ def test_a_job_that_grew_is_not_mixed_in_silently(desk: ExportDesk, tmp_path: Pa
 def test_retried_images_join_by_append(desk: ExportDesk, tmp_path: Path) -> None:
     job = desk.painted(fail=[3])
     desk.export(tmp_path / "out", job)
-    source = desk.images(job)[2]
-    desk.change(job, 3, state=ImageState.DONE, reason=None, key=source.key, sha256=source.sha256, bytes=source.bytes)
+    desk.change(job, 3, state=ImageState.DONE, reason=None, key=desk.images(job)[2].key)
+    desk.paint_one(desk.images(job)[3], desk.store.get(desk.images(job)[2].key or ""))
 
     outcome = desk.export(tmp_path / "out", job, way=Way(append=True))
 

@@ -1,6 +1,5 @@
 """`farm export --no-prompts`: a data set of which no file says a prompt, or a word that one was made of."""
 
-import hashlib
 import io
 import json
 from collections.abc import Iterator
@@ -73,12 +72,7 @@ def mark(desk: ExportDesk, job: str) -> None:
             marks = Marks(recipe=source.recipe(place, row.models or {}), plan=image.plan, libraries={})
             with Image.open(io.BytesIO(picture(image.recipe_hash))) as drawn:
                 data = encode(drawn.convert("RGB"), Encoding("png"), marks=marks)
-            desk.store.put(image.key, data)
-            desk.change(job, number, sha256=_sha256(data), bytes=len(data))
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+            desk.paint_one(image, data)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

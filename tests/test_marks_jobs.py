@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import zlib
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
@@ -88,6 +89,7 @@ def test_a_run_stores_what_the_job_wants(bench: Bench, output: dict[str, Any], s
         opened = decode(data, max_pixels=10**6)
         assert Image.open(io.BytesIO(data)).format == format_
         assert (made.sha256, made.pixel_sha256) == (hashlib.sha256(data).hexdigest(), pixel_sha256(opened))
+        assert (made.bytes, made.crc32) == (len(data), zlib.crc32(data))
         assert read(data).recipe_hash == made.recipe_hash
 
 

@@ -7,9 +7,9 @@ import pytest
 from spec_files import CAP, frozen
 from storage.blobs import FolderStore
 from storage.errors import BlobMissing
-from storage.spec import canonical
+from storage.spec import canonical, digest
 from storage.spec.growth import add_values
-from storage.spec_store import SpecMismatch, SpecStore
+from storage.spec_store import SpecMismatch, SpecStore, SpecUnreadable
 from storage.wire.keys import first_spec_key, spec_key
 
 
@@ -45,6 +45,19 @@ def test_an_old_key_does_not_stand_for_another_spec(tmp_path: Path, store: Folde
 
     with pytest.raises(SpecMismatch):
         SpecStore(store).load("job", spec_hash=add_values(spec, seeds=1, max_images=CAP).hash)
+
+
+@pytest.mark.parametrize(
+    ("schema", "step"), [(1, "submit its job file again"), (99, "a newer farm wrote it: upgrade this one")]
+)
+def test_a_spec_of_another_version_is_refused_with_the_next_step(
+    tmp_path: Path, store: FolderStore, schema: int, step: str
+) -> None:
+    entry = frozen(tmp_path).to_json() | {"schema": schema}
+    store.put(spec_key("job", digest(entry)), canonical(entry))
+
+    with pytest.raises(SpecUnreadable, match=f"has schema {schema}, this farm reads 2; {step}"):
+        SpecStore(store).load("job", spec_hash=digest(entry))
 
 
 def test_a_missing_spec_is_named_by_the_key_it_should_have(tmp_path: Path, store: FolderStore) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError
 
 from storage.errors import DatabaseAway, DiskFull, InvalidSetting, SchemaMismatch
 from storage.sql import Database, images, jobs, leading
@@ -87,6 +88,10 @@ OLD_ROWS = (
     "INSERT INTO model (id, name, digest, family) VALUES (1, './m', 'sha256:a', 'F')",
     "INSERT INTO plan (id, hash, body) VALUES (1, 'p', '{}')",
     "INSERT INTO environment (id, hash, body) VALUES (1, 'e', '{}')",
+    "INSERT INTO job_plan (job, width, height, plan) VALUES ('j', 64, 64, 1)",
+    """INSERT INTO chunk (job, number, kind, state, attempt, ranges, plan, model, images)
+    VALUES ('j', 1, 'render', 'done', 1, '[]', 1, './m', 1)""",
+    "INSERT INTO attempt (job, chunk, attempt, node, boot, issued_at) VALUES ('j', 1, 1, 'n1', 'b', 1.5)",
     """INSERT INTO image (job, number, state, prompt, seed, scheduler, steps, guidance_scale, width, height, labels,
     model, plan, environment, recipe_hash, chunk, attempt, run, worker, recorded_at)
     VALUES ('j', 0, 'done', 1, 7, 'ddim', 20, 7.5, 64, 64, '{"kind": "old"}', 1, 1, 1, 'r', 1, 1, 'x', 'n1', 2.0)""",
@@ -117,12 +122,19 @@ def test_the_first_farms_database_is_upgraded_with_its_rows(database_url: str) -
         row = images.get(connection, "j", 0)
         connection.execute(text("UPDATE image SET prompt = NULL, guidance_scale = NULL"))
         silent = images.get(connection, "j", 0)
+        attempts = connection.execute(text("SELECT node FROM attempt")).scalars().all()
+    assert attempts == ["n1"]  # it names a chunk, whose table was made anew
     assert row is not None
     assert (row.prompt, row.seed, row.guidance_scale, row.labels) == ("a fox", 7, 7.5, {"kind": "old"})
     assert (row.options, row.flags) == ({}, [])
     assert silent is not None
     assert (silent.prompt, silent.guidance_scale) == (None, None)
     database.close()
+
+
+def test_foreign_keys_count_again_after_an_upgrade(database: Database) -> None:
+    with pytest.raises(IntegrityError), database.write() as connection:
+        connection.execute(text("INSERT INTO job_plan (job, width, height, plan) VALUES ('none', 64, 64, 1)"))
 
 
 def test_a_database_of_a_newer_farm_is_refused(database: Database) -> None:

@@ -1,26 +1,29 @@
 """An export from its start to its card.
 
-    plan frozen ─► for each shard that is not finished: read ahead, check, finish, write ─► place, index ─► card
+    plan frozen ─► shards that are not finished, two at a time: read ahead, check, finish, write ─► place, index ─► card
 
 A shard counts when the index names it, and the index is written after each. So whatever happens, a run that is
 repeated goes on, and its shards are the same to the byte.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
+from typing import Final
 
 from dispatcher.export.beginning import Wish, grown_index, new_index, open_index
 from dispatcher.export.checking import sound
-from dispatcher.export.formats import LAYOUTS, Setting
+from dispatcher.export.counting import Count, Progress, Say
+from dispatcher.export.formats import LAYOUTS, Layout, Setting
 from dispatcher.export.index import INDEX, REJECTED, BrokenImage, Index, Shard
 from dispatcher.export.loading import Loader
 from dispatcher.export.pictures import Finishing, finishing_of
-from dispatcher.export.planning import Choice, summary
+from dispatcher.export.planning import Choice, PlannedShard, summary
 from dispatcher.export.rounds import Selection, freeze_plan, read_plans, settled_plans
 from dispatcher.export.shards.making import Maker, rows_of
 from dispatcher.export.shards.placing import Drafted, Placing
+from dispatcher.export.shards.prefetch import in_order
 from dispatcher.export.targets import Target
 from dispatcher.farm import Farm
 from dispatcher.provenance.columns import with_labels
@@ -30,6 +33,8 @@ from storage.spec import Numbers
 from storage.sql import selecting
 
 BROKEN_TABLE = "metadata/rejected-broken.parquet"
+_AT_ONCE: Final = 2  # shards: the SHA-256 of one is taken front to back, so by one core at most
+_READ_AHEAD: Final = 2  # pictures a shard and reader: a slow one stops nobody, and memory holds them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,17 +46,6 @@ class Way:
     check: bool = False
     skip_broken: bool = False
     signing: Signing | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Progress:
-    """How far it is."""
-
-    done: int  # images of this run
-    total: int
-    bytes: int
-    shards: int  # finished, those of earlier runs included
-    of: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,9 +71,6 @@ class Outcome:
             "bytes": sum(shard.bytes for shard in shards), "left_out": self.left_out,
             "not_exported": sum(shard.rows for shard in self.index.rejected.values()), "remade": list(self.remade),
         }  # fmt: skip
-
-
-Say = Callable[[Progress], None]
 
 
 class Exporter:
@@ -156,52 +147,64 @@ class Exporter:
 
     def _fill(self, index: Index, say: Say) -> tuple[Index, int]:
         """Make the shards that are planned and not finished. Returns the index and the number of images."""
-        done, size, tell = 0, 0, self._progress(index)
-        pool = ThreadPoolExecutor(self._way.workers, thread_name_prefix="export")
-        placing = Placing(self._target)
+        at_once = min(_AT_ONCE, self._way.workers)
+        readers = ThreadPoolExecutor(self._way.workers, thread_name_prefix="export")
+        makers = ThreadPoolExecutor(at_once, thread_name_prefix="export-shard")
+        placing, count = Placing(self._target), Count(say, self._begun(index))
+        maker = self._maker(index, readers, count)
         try:
-            maker = self._maker(index, pool)
-            for step in self._steps(index, maker):
-                if isinstance(step, Drafted):
-                    index = self._with(index, placing.begin(step))
-                elif isinstance(step, tuple):
-                    index = self._with(index, [step])
-                else:
-                    done += 1
-                    size += step
-                    say(tell(done=done, bytes=size, shards=len(index.shards)))
+            with closing(self._made(index, maker, makers, ahead=at_once)) as shards:
+                for made in shards:
+                    index = self._with(index, placing.begin(made) if isinstance(made, Drafted) else [made])
+                    count.finished(len(index.shards))
             index = self._with(index, placing.wait())
-            if done:
-                say(tell(done=done, bytes=size, shards=len(index.shards)))
+            count.finished(len(index.shards))
+            count.last()
             index = self._list_broken(index, maker)
         except BaseException:
+            count.stop()
             self._with(index, placing.wait())  # what was whole before is kept
             raise
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            makers.shutdown(wait=True, cancel_futures=True)
+            readers.shutdown(wait=True, cancel_futures=True)
             placing.close()
         index = replace(index, complete=True)
         self._save(index)
-        return index, done
+        return index, count.progress.done
 
-    def _progress(self, index: Index) -> Callable[..., Progress]:
-        """`Progress`, but for what this run has done."""
+    def _begun(self, index: Index) -> Progress:
+        """What is to be done, nothing of it done."""
         layout = LAYOUTS[index.format](self._setting(index))
         todo, of = 0, 0
         for planned in read_plans(self._target, index.rounds):
             if planned.split != REJECTED:
                 of += 1
                 todo += 0 if index.has(layout.shard_name(planned)) else planned.rows
-        return partial(Progress, total=todo, of=of)
+        return Progress(done=0, total=todo, bytes=0, shards=len(index.shards), of=of)
 
-    def _steps(self, index: Index, maker: Maker) -> Iterator[int | Drafted | tuple[str, Shard]]:
+    def _made(
+        self, index: Index, maker: Maker, pool: ThreadPoolExecutor, *, ahead: int
+    ) -> Generator[Drafted | tuple[str, Shard]]:
+        """What is not finished, in the order of the plan, several shards under way."""
+
+        def make(planned: PlannedShard) -> Drafted | tuple[str, Shard]:
+            return maker.list_rejected(planned, self._choice) if planned.split == REJECTED else maker.make(planned)
+
+        def drop(made: Drafted | tuple[str, Shard]) -> None:
+            if isinstance(made, Drafted):
+                made.drafts.close()
+
+        yield from in_order(self._unfinished(index, maker.layout), make, pool=pool, ahead=ahead, drop=drop)
+
+    def _unfinished(self, index: Index, layout: Layout) -> Iterator[PlannedShard]:
         for planned in settled_plans(self._target, index.rounds):
             if planned.split == REJECTED:
-                there = index.rejected.get(maker.layout.metadata_name(planned))
+                there = index.rejected.get(layout.metadata_name(planned))
                 if there is None or there.rows != planned.rows:  # some of it was exported since
-                    yield maker.list_rejected(planned, self._choice)
-            elif not index.has(maker.layout.shard_name(planned)):
-                yield from maker.make(planned)
+                    yield planned
+            elif not index.has(layout.shard_name(planned)):
+                yield planned
 
     def _with(self, index: Index, shards: Iterable[tuple[str, Shard]]) -> Index:
         """The index with further shards, which are in their places; written where there are any."""
@@ -210,7 +213,7 @@ class Exporter:
             self._save(index)
         return index
 
-    def _maker(self, index: Index, pool: ThreadPoolExecutor) -> Maker:
+    def _maker(self, index: Index, pool: ThreadPoolExecutor, count: Count) -> Maker:
         wish, layout = self._wish, LAYOUTS[index.format](self._setting(index))
         loader = Loader(
             store=self._farm.store, target=self._target, layout=layout,
@@ -222,7 +225,7 @@ class Exporter:
         )  # fmt: skip
         return Maker(
             database=self._farm.database, target=self._target, layout=layout, loader=loader, pool=pool,
-            threads=self._way.workers, skip_broken=self._way.skip_broken,
+            ahead=_READ_AHEAD * self._way.workers, tell=count.add, skip_broken=self._way.skip_broken,
         )  # fmt: skip
 
     def _setting(self, index: Index) -> Setting:

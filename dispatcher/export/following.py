@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from dispatcher.export.engine import Progress
+from dispatcher.export.counting import Progress
 from dispatcher.views.progress import Rate, duration
 from dispatcher.wording import human
 

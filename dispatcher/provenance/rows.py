@@ -1,10 +1,11 @@
 """From an image's SQL row and its job's spec to the flat row of `columns`. Pure."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from dispatcher.provenance.columns import LABEL_PREFIX
-from storage.spec import Job, Place, canonical, digest
+from storage.spec import Job, Place, canonical
 from storage.spec.number import number_of, place_of, show_number, take_of
 from storage.spec.recipe import model_key, models_of
 from storage.sql.images import ImageRow
@@ -84,12 +85,12 @@ def _of_place(place: Place, job: Job, row: JobRow) -> dict[str, Any]:
 
 
 def _of_plan(image: ImageRow) -> dict[str, Any]:
-    plan = image.plan
+    plan = canonical(dict(image.plan))
     environment = {name: value for name, value in image.environment.items() if name not in _HOST}
     versions = {name: environment.get(name) for name in _LIBRARIES}
     return {
-        "plan": _json(plan), "plan_hash": digest(dict(plan)), "dtype": plan.get("dtype"), "batch": plan.get("batch"),
-        "device_type": plan.get("device_type"), "environment": _json(environment),
+        "plan": plan.decode(), "plan_hash": hashlib.sha256(plan).hexdigest(),
+        **{name: image.plan.get(name) for name in ("dtype", "batch", "device_type")}, "environment": _json(environment),
         **{name: None if version is None else str(version) for name, version in versions.items()},
     }  # fmt: skip
 

@@ -6,11 +6,14 @@ Keys sorted, no blanks, UTF-8 unescaped, floats in Python's shortest form, NaN a
 import hashlib
 import json
 from collections.abc import Mapping
+from typing import Final
+
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def canonical(value: object) -> bytes:
     """Encode a JSON value in its one spelling. Raises ValueError for NaN and infinities."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def digest(value: object) -> str:

@@ -64,9 +64,10 @@ def recipe_of(mode: str, values: Mapping[str, Any], models: Mapping[str, ModelFa
     """
     recipe: dict[str, Any] = {"schema": RECIPE_SCHEMA, "mode": mode}
     for name in FIELDS:
-        value = _resolved(name, values, models)
-        if value is not None and value != []:
-            recipe[name] = value
+        if values.get(name) is not None or name in _RESOLVERS:  # most keys are silent, and nothing else speaks for them
+            value = _resolved(name, values, models)
+            if value is not None and value != []:
+                recipe[name] = value
     return recipe
 
 

@@ -34,13 +34,13 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads. Raises DatabaseAway."""
-        with self._transaction(write=False) as connection:
+        with self._transaction() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that writes: commits at the end, rolls back on an exception. Raises DatabaseAway, DiskFull."""
-        with self._transaction(write=True) as connection:
+        with self._transaction(farm_write=True) as connection:
             yield connection
 
     def prepare(self) -> None:
@@ -53,12 +53,15 @@ class Database:
         with self.read() as connection:
             if self._version(connection) == SCHEMA_HEAD:
                 return
-        with self.write() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
-            found = self._version(connection)
-            if found != SCHEMA_HEAD:
-                self._upgrade(connection, found)
+        try:
+            with self._transaction(farm_write=True, farm_upgrade=True) as connection:
+                if connection.dialect.name == "postgresql":
+                    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+                found = self._version(connection)
+                if found != SCHEMA_HEAD:
+                    self._upgrade(connection, found)
+        finally:
+            self._engine.dispose()  # on SQLite that connection does not check foreign keys
 
     def close(self) -> None:
         """Give the connections back."""
@@ -83,9 +86,9 @@ class Database:
             raise SchemaMismatch(self.address, found, SCHEMA_HEAD) from None
 
     @contextmanager
-    def _transaction(self, *, write: bool) -> Iterator[Connection]:
+    def _transaction(self, **options: bool) -> Iterator[Connection]:
         try:
-            with self._engine.connect().execution_options(farm_write=write) as connection, connection.begin():
+            with self._engine.connect().execution_options(**options) as connection, connection.begin():
                 yield connection
         except OperationalError as error:
             raise self._explain(error) from error
@@ -153,5 +156,7 @@ def _enter_wal(connection: Any) -> None:
 
 
 def _on_sqlite_begin(connection: Connection) -> None:
-    write = connection.get_execution_options().get("farm_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    options = connection.get_execution_options()
+    if options.get("farm_upgrade"):  # SQLite alters a table by making another one and dropping it, to which rows refer
+        connection.exec_driver_sql("PRAGMA foreign_keys = OFF")  # says nothing within a transaction
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("farm_write") else "BEGIN")

@@ -1,6 +1,6 @@
 """One shard: samples in their order into drafts of its file and its table, which are then ready to be placed."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -40,11 +40,12 @@ class Maker:
     layout: Layout
     loader: Loader
     pool: ThreadPoolExecutor
-    threads: int
+    ahead: int  # pictures of one shard that are read ahead
+    tell: Callable[[int], None]  # hears the bytes of each picture that is in its shard; what it raises ends the shard
     skip_broken: bool = False
 
-    def make(self, planned: PlannedShard) -> Iterator[int | Drafted]:
-        """Make a shard; gives the size of each picture as it goes, and the shard last, whole but not yet in its place.
+    def make(self, planned: PlannedShard) -> Drafted:
+        """Make a shard: whole, but not yet in its place. May be called from several threads at once.
 
         Raises:
             ImageUnreadable: An object is missing or damaged, and that is not to be skipped.
@@ -55,7 +56,7 @@ class Maker:
         with ExitStack() as drafts:
             draft, table_draft = (drafts.enter_context(self.target.draft()) for _ in range(2))
             with HashedFile(draft) as file, HashedFile(table_draft) as table_file:
-                yield from self._fill(planned, file, table_file, filled)
+                self._fill(planned, file, table_file, filled)
             name, metadata = self.layout.shard_name(planned), self.layout.metadata_name(planned)
             own = table_file if name == metadata else file
             shard = Shard(
@@ -65,9 +66,9 @@ class Maker:
                 left_out=tuple(filled.left_out),
             )  # fmt: skip
             files = {metadata: table_draft} | ({} if name == metadata else {name: draft})
-            yield Drafted(name=name, shard=shard, files=files, drafts=drafts.pop_all())
+            return Drafted(name=name, shard=shard, files=files, drafts=drafts.pop_all())
 
-    def _fill(self, planned: PlannedShard, file: HashedFile, table_file: HashedFile, filled: _Filled) -> Iterator[int]:
+    def _fill(self, planned: PlannedShard, file: HashedFile, table_file: HashedFile, filled: _Filled) -> None:
         writer = self.layout.writer(file)
         table = TableWriter(table_file, row_schema(self.layout.setting.columns))
         try:
@@ -79,7 +80,7 @@ class Maker:
                     writer.add(sample)
                 table.add(sample.row)
                 filled.bytes += sample.size
-                yield sample.size
+                self.tell(sample.size)
             if writer is not None:
                 writer.close()
             table.close()
@@ -113,9 +114,7 @@ class Maker:
 
     def _samples(self, planned: PlannedShard) -> Iterator[Sample | Broken]:
         rows = rows_of(self.database, planned.numbers)
-        return in_order(
-            rows, lambda image: self.loader.load(image, planned), pool=self.pool, threads=self.threads
-        )  # fmt: skip
+        return in_order(rows, lambda image: self.loader.load(image, planned), pool=self.pool, ahead=self.ahead)
 
     def _skip(self, broken: Broken) -> BrokenImage:
         if not self.skip_broken:

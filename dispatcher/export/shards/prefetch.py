@@ -5,26 +5,28 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-_AHEAD = 4  # items per thread: enough that a slow one does not stop the others, few enough to hold in memory
 _Item = TypeVar("_Item")
 _Done = TypeVar("_Done")
 
 
 def in_order(
-    items: Iterable[_Item], work: Callable[[_Item], _Done], *, pool: ThreadPoolExecutor, threads: int
-) -> Iterator[_Done]:
-    """Results of `work`, in the order of the items; a bounded number of them is under way.
+    items: Iterable[_Item], work: Callable[[_Item], _Done], *, pool: ThreadPoolExecutor, ahead: int,
+    drop: Callable[[_Done], object] = lambda _: None,
+) -> Iterator[_Done]:  # fmt: skip
+    """Results of `work`, in the order of the items; at most `ahead` of them are under way.
 
-    An error is raised where its item's turn comes, so that what comes before it is handed over first.
+    An error is raised where its item's turn comes, so that what comes before it is handed over first. Results that
+    nobody takes any more, since the iteration was closed or an error was raised, go to `drop`.
     """
     waiting: deque[Future[_Done]] = deque()
     try:
         for item in items:
             waiting.append(pool.submit(work, item))
-            if len(waiting) >= threads * _AHEAD:
+            if len(waiting) >= ahead:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     finally:
         for future in waiting:
-            future.cancel()
+            if not future.cancel():
+                future.add_done_callback(lambda ended: ended.exception() or drop(ended.result()))

@@ -8,6 +8,7 @@ import hashlib
 import logging
 import threading
 import time
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -109,7 +110,7 @@ class Finishing:
             spent |= {"encode": spent["encode"] - measured.score_s, "score": measured.score_s}
         image = MadeImage(
             number=drawn.number, key=key, sha256=hashlib.sha256(data).hexdigest(),
-            pixel_sha256=pixel_sha256(made_file.picture), bytes=len(data),
+            pixel_sha256=pixel_sha256(made_file.picture), bytes=len(data), crc32=zlib.crc32(data),
             width=made.image.width, height=made.image.height,
             recipe_hash=digest(dict(drawn.recipe)),
             flags=sorted(made.flags | ({LOW_VARIANCE} if look is not None else set())),
