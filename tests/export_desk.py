@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from PIL import Image
 from sqlalchemy import update
+from xxhash import xxh3_64_hexdigest
 
 from dispatcher.export.beginning import check_wish
 from dispatcher.export.engine import Exporter, Outcome, Way
@@ -55,7 +55,7 @@ class ExportDesk(KeepingDesk):
         """Have an image be these bytes."""
         assert row.key is not None
         self.store.put(row.key, data)
-        facts = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "crc32": zlib.crc32(data)}
+        facts = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "xxh3_64": xxh3_64_hexdigest(data)}
         self.change(row.job, row.number, **facts)
 
     def change(self, job_id: str, number: int, **columns: Any) -> None:

@@ -6,13 +6,13 @@ import signal
 import subprocess
 import sys
 import time
-import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import yaml
 from sqlalchemy.exc import SQLAlchemyError
+from xxhash import xxh3_64_hexdigest
 
 from storage.blobs import open_store
 from storage.errors import FarmError
@@ -111,7 +111,7 @@ class Desk:
             assert row.key is not None
             data = store.get(row.key)
             assert hashlib.sha256(data).hexdigest() == row.sha256
-            assert (len(data), zlib.crc32(data)) == (row.bytes, row.crc32)
+            assert (len(data), xxh3_64_hexdigest(data)) == (row.bytes, row.xxh3_64)
 
     def done(self) -> int:
         """Images recorded so far; 0 while there is no job."""

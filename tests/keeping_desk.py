@@ -7,10 +7,11 @@ import hashlib
 import json
 import os
 import time
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from xxhash import xxh3_64_hexdigest
 
 from dispatcher.planning.cutting import cut
 from dispatcher.service.feeding.linking import link_existing
@@ -97,7 +98,7 @@ class KeepingDesk:
             data = f"picture {made['recipe_hash']}".encode()
             self.store.put(made["key"], data)
             made |= {"sha256": hashlib.sha256(data).hexdigest(), "pixel_sha256": "0" * 64}
-            made |= {"bytes": len(data), "crc32": zlib.crc32(data)}
+            made |= {"bytes": len(data), "xxh3_64": xxh3_64_hexdigest(data)}
             if made["preview"] is not None:
                 self.store.put(made["preview"], b"steps")
         key = keys.manifest_key(keys.run_prefix(chunk.job, chunk.number, chunk.attempt, manifest["run"]))

@@ -206,7 +206,7 @@ def test_what_is_not_exported_is_listed_with_why(desk: ExportDesk, tmp_path: Pat
     ("harm", "told"),
     [
         pytest.param(None, "object is missing", id="missing"),
-        pytest.param(lambda data: data[:-1] + b"x", "another CRC-32", id="other bytes"),
+        pytest.param(lambda data: data[:-1] + b"x", "another checksum", id="other bytes"),
         pytest.param(lambda data: data[:-1], "another size", id="cut off"),
         pytest.param(lambda data: data[:-1] + b"x", "another SHA-256", id="no checksum recorded"),
     ],
@@ -220,7 +220,7 @@ def test_a_lost_object_stops_the_export_by_name_or_is_left_out_and_made_good_lat
     good = desk.store.get(key)
     desk.store.delete([key]) if harm is None else desk.store.put(key, harm(good))
     if "SHA-256" in told:
-        desk.change(job, 6, crc32=None)
+        desk.change(job, 6, xxh3_64=None)
 
     with pytest.raises(ImageUnreadable) as stopped:
         desk.export(tmp_path / "out", job, shard_images=4)

@@ -5,10 +5,11 @@ export can name the image, or leave it out and say so.
 """
 
 import hashlib
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from xxhash import xxh3_64_hexdigest
 
 from dispatcher.export.formats import Layout
 from dispatcher.export.pictures import Finishing
@@ -135,15 +136,15 @@ class Loader:
 def _damage(image: ImageRow, data: bytes) -> str | None:
     """What of an object is not as recorded.
 
-    By size and CRC-32, which shows what disks and networks do to bytes and leaves `farm verify` what somebody did to
-    them on purpose; SHA-256, ten times as dear, of images that were recorded without a CRC-32.
+    By size and XXH3, which shows what disks and networks do to bytes; what somebody did to them on purpose, `farm
+    verify` finds. By SHA-256, a hundred times as costly, of images that were recorded without an XXH3.
     """
-    if image.crc32 is None:
+    if image.xxh3_64 is None:
         differs = image.sha256 is not None and hashlib.sha256(data).hexdigest() != image.sha256
         return "another SHA-256" if differs else None
     if len(data) != image.bytes:
         return "another size"
-    return "another CRC-32" if zlib.crc32(data) != image.crc32 else None
+    return "another checksum (XXH3)" if xxh3_64_hexdigest(data) != image.xxh3_64 else None
 
 
 def caption_of(column: str, option: str, *, labels: Sequence[str]) -> Caption:

@@ -23,7 +23,7 @@ SOURCE = tuple(
     image.c[name]
     for name in (
         "job", "number", "linked_job", "linked_number", "recipe_hash", "plan", "environment", "key", "preview_key",
-        "sha256", "pixel_sha256", "bytes", "crc32", "phash", "scores", "finish", *FLAGS,
+        "sha256", "pixel_sha256", "bytes", "xxh3_64", "phash", "scores", "finish", *FLAGS,
     )
 )  # fmt: skip
 
@@ -60,7 +60,7 @@ class ImageRow:
     nsfw: bool
     low_variance: bool
     bytes: int | None
-    crc32: int | None
+    xxh3_64: str | None
     phash: str | None
     scores: Mapping[str, float]
     rejected: str | None

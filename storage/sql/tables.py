@@ -194,7 +194,7 @@ image = Table(
     Column("nsfw", Boolean, nullable=False, server_default=false()),  # the safety checker blackened it
     Column("low_variance", Boolean, nullable=False, server_default=false()),  # of nearly one colour
     Column("bytes", BigInteger),
-    Column("crc32", BigInteger),  # of the object: proves a read at a tenth of the cost of SHA-256
+    Column("xxh3_64", Text),  # of the object, 16 hex digits: proves a read at a hundredth of the cost of SHA-256
     Column("phash", Text),  # perceptual hash, 16 hex digits
     Column("scores", JSON, nullable=False, server_default="{}"),  # what scorers gave: name -> number
     Column("rejected", Text),  # why it is not accepted; null: accepted, or not judged yet

@@ -67,7 +67,7 @@ class MadeImage(_Message):
     sha256: Line
     pixel_sha256: Line  # over "WxH:" and the RGB bytes
     bytes: Count
-    crc32: Annotated[int, Field(ge=0, lt=2**32)] | None = None  # of the object
+    xxh3_64: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")] | None = None  # checksum of the object
     width: Side
     height: Side
     recipe_hash: str

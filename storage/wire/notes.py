@@ -75,7 +75,7 @@ class NotedImage(BaseModel):
     sha256: str | None = None
     pixel_sha256: str | None = None
     bytes: int | None = None
-    crc32: int | None = None
+    xxh3_64: str | None = None
     phash: str | None = None
     scores: dict[str, float] = {}
     flags: list[str] = []

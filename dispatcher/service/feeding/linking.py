@@ -25,7 +25,7 @@ from storage.sql.tables import job as job_table
 from storage.states import ImageState, Reuse
 from storage.wire.messages import FLAGS, Manifest
 
-_TAKEN_OVER = ("plan", "environment", "key", "sha256", "pixel_sha256", "bytes", "crc32", "phash", "scores", *FLAGS)
+_TAKEN_OVER = ("plan", "environment", "key", "sha256", "pixel_sha256", "bytes", "xxh3_64", "phash", "scores", *FLAGS)
 LINK_RUN = "link"  # stands where a rendered image names its run
 
 

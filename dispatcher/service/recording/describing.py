@@ -15,7 +15,7 @@ from storage.states import ImageState
 from storage.wire.messages import FLAGS, Manifest
 
 _UNFLAGGED = dict.fromkeys(FLAGS, False)
-_NOTHING = ("key", "preview_key", "sha256", "pixel_sha256", "bytes", "crc32", "phash", "render_s", "encode_s",
+_NOTHING = ("key", "preview_key", "sha256", "pixel_sha256", "bytes", "xxh3_64", "phash", "render_s", "encode_s",
             "upload_s")  # fmt: skip
 _BLANK: Mapping[str, Any] = {**dict.fromkeys(_NOTHING), "scores": {}}
 _OWN_COLUMN = {"model", "prompt", "negative_prompt", "seed", "scheduler", "steps", "guidance_scale", "width", "height"}
@@ -30,7 +30,7 @@ def image_rows(
         seconds = made.seconds
         outcomes[made.number] = {
             "state": ImageState.DONE, "key": made.key, "preview_key": made.preview if keeps_previews(job) else None,
-            "sha256": made.sha256, "pixel_sha256": made.pixel_sha256, "bytes": made.bytes, "crc32": made.crc32,
+            "sha256": made.sha256, "pixel_sha256": made.pixel_sha256, "bytes": made.bytes, "xxh3_64": made.xxh3_64,
             "phash": made.phash, "scores": dict(made.scores),
             "render_s": seconds.get("render"), "encode_s": seconds.get("encode"), "upload_s": seconds.get("upload"),
             "reason": None, "detail": None, **_UNFLAGGED, **dict.fromkeys(made.flags, True),

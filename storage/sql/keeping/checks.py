@@ -15,7 +15,7 @@ from storage.wire.messages import FLAGS
 
 _PAGE = 200
 _SAID = ("state", "images", "positions", "cursor", "done", "failed", "linked", "rejected", "has_rules", "judged")
-_BLANK = ("key", "preview_key", "sha256", "pixel_sha256", "bytes", "crc32", "phash", "rejected", "linked_job",
+_BLANK = ("key", "preview_key", "sha256", "pixel_sha256", "bytes", "xxh3_64", "phash", "rejected", "linked_job",
           "linked_number", "render_s", "encode_s", "upload_s")  # fmt: skip
 
 

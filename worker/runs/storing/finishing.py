@@ -8,10 +8,11 @@ import hashlib
 import logging
 import threading
 import time
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from xxhash import xxh3_64_hexdigest
 
 from storage.marks import pixel_sha256
 from storage.spec import digest
@@ -110,7 +111,7 @@ class Finishing:
             spent |= {"encode": spent["encode"] - measured.score_s, "score": measured.score_s}
         image = MadeImage(
             number=drawn.number, key=key, sha256=hashlib.sha256(data).hexdigest(),
-            pixel_sha256=pixel_sha256(made_file.picture), bytes=len(data), crc32=zlib.crc32(data),
+            pixel_sha256=pixel_sha256(made_file.picture), bytes=len(data), xxh3_64=xxh3_64_hexdigest(data),
             width=made.image.width, height=made.image.height,
             recipe_hash=digest(dict(drawn.recipe)),
             flags=sorted(made.flags | ({LOW_VARIANCE} if look is not None else set())),

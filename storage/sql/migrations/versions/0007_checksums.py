@@ -9,4 +9,4 @@ down_revision = "0006"
 
 def upgrade() -> None:
     # as in 0006, not as a batch
-    op.add_column("image", sa.Column("crc32", sa.BigInteger(), nullable=True))
+    op.add_column("image", sa.Column("xxh3_64", sa.Text(), nullable=True))
