@@ -41,7 +41,7 @@ _READ_AHEAD: Final = 2  # pictures a shard and reader: a slow one stops nobody, 
 class Way:
     """How an export is done; nothing here decides a byte."""
 
-    workers: int = 8
+    workers: int | None = None  # pictures read at a time; None: as many as the store does best with
     append: bool = False
     check: bool = False
     skip_broken: bool = False
@@ -81,6 +81,7 @@ class Exporter:
         self._target = target
         self._wish = wish
         self._way = way
+        self._workers = way.workers or farm.store.reads_at_once
         options = wish.options
         self._choice = Choice(
             splits=options.splits, with_rejected=options.with_rejected, without=frozenset(options.without)
@@ -147,8 +148,8 @@ class Exporter:
 
     def _fill(self, index: Index, say: Say) -> tuple[Index, int]:
         """Make the shards that are planned and not finished. Returns the index and the number of images."""
-        at_once = min(_AT_ONCE, self._way.workers)
-        readers = ThreadPoolExecutor(self._way.workers, thread_name_prefix="export")
+        at_once = min(_AT_ONCE, self._workers)
+        readers = ThreadPoolExecutor(self._workers, thread_name_prefix="export")
         makers = ThreadPoolExecutor(at_once, thread_name_prefix="export-shard")
         placing, count = Placing(self._target), Count(say, self._begun(index))
         maker = self._maker(index, readers, count)
@@ -225,7 +226,7 @@ class Exporter:
         )  # fmt: skip
         return Maker(
             database=self._farm.database, target=self._target, layout=layout, loader=loader, pool=pool,
-            ahead=_READ_AHEAD * self._way.workers, tell=count.add, skip_broken=self._way.skip_broken,
+            ahead=_READ_AHEAD * self._workers, tell=count.add, skip_broken=self._way.skip_broken,
         )  # fmt: skip
 
     def _setting(self, index: Index) -> Setting:

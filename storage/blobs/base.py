@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 Tell = Callable[[int], None]  # so many bytes more are done
 KEY_LIMIT: Final = 512  # characters; S3 allows 1024 bytes, of which a prefix in front may need some
@@ -40,6 +40,7 @@ class BlobStore(ABC):
     """
 
     address: str  # for people and messages, without secrets
+    reads_at_once: ClassVar[int]  # with which large reads of many objects are fastest
 
     @abstractmethod
     def put(self, key: str, data: bytes, *, content_type: str = "application/octet-stream") -> None:

@@ -61,6 +61,8 @@ _REFUSALS: Final = {
 class S3Store(BlobStore):
     """Objects in a bucket, under an optional prefix."""
 
+    reads_at_once = 8  # an answer takes its time
+
     def __init__(
         self,
         bucket: str,

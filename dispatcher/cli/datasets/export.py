@@ -50,7 +50,7 @@ _FLAGS = ("truncated", "nsfw", "low_variance")
 @click.option("--append", is_flag=True, help="Add what is new to an export that is there.")
 @click.option("--check", is_flag=True, help="Read finished shards again; what is damaged is made anew.")
 @click.option("--skip-broken", is_flag=True, help="Leave out and list images whose objects are lost or damaged.")
-@click.option("--workers", type=click.IntRange(1, 128), default=8, show_default=True, help="Pictures read at a time.")
+@click.option("--workers", type=click.IntRange(1, 128), help="Pictures read at a time. [default: 4, from S3 8]")
 @click.option("--dry-run", is_flag=True, help="Count and write nothing.")
 @plain_option
 @json_option
