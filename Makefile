@@ -6,7 +6,7 @@ SEED ?= 1
 chaos:
 	@.venv/bin/python -m benchmarks.chaos --seed $(SEED)
 
-# `make bench-export` measures exports against a plain copy into a tar, and their memory at 10^4 and 10^5 images.
+# `make bench-export` measures exports against a plain copy into a tar, and their memory at 2 * 10^4 and 10^5 images.
 .PHONY: bench-export
 bench-export:
 	@.venv/bin/python -m benchmarks.export
