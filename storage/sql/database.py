@@ -158,5 +158,5 @@ def _enter_wal(connection: Any) -> None:
 def _on_sqlite_begin(connection: Connection) -> None:
     options = connection.get_execution_options()
     if options.get("farm_upgrade"):  # SQLite alters a table by making another one and dropping it, to which rows refer
-        connection.exec_driver_sql("PRAGMA foreign_keys = OFF")  # says nothing within a transaction
+        connection.exec_driver_sql("PRAGMA foreign_keys = OFF")  # without effect once it has begun
     connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("farm_write") else "BEGIN")

@@ -23,10 +23,16 @@ def in_order(
         for item in items:
             waiting.append(pool.submit(work, item))
             if len(waiting) >= ahead:
-                yield waiting.popleft().result()
+                yield _first(waiting)
         while waiting:
-            yield waiting.popleft().result()
+            yield _first(waiting)
     finally:
         for future in waiting:
             if not future.cancel():
                 future.add_done_callback(lambda ended: ended.exception() or drop(ended.result()))
+
+
+def _first(waiting: deque[Future[_Done]]) -> _Done:
+    done = waiting[0].result()  # which stays in line until then: an interrupt may come while it is waited for
+    waiting.popleft()
+    return done
