@@ -32,12 +32,11 @@ def provenance(farm: Farm, row: JobRow, number: int) -> dict[str, Any]:
     place = _place(job, row, number)
     with farm.database.read() as connection:
         image = images.get(connection, row.id, number)
-        registered = {model.digest: model for model in registry.listing(connection)}
+        licences = {model.digest: model.license for model in registry.listing(connection)}
     if image is None or row.models is None:
         never = f"no such take of image {show_number(place_of(number))}"
         hint = never if take_of(number) else f"not rendered yet; 'farm watch {row.id}' follows the job"
         raise UnknownName("image", show_number(number), hint)
-    licences = {known: model.license for known, model in registered.items()}
     return {
         "schema": PROVENANCE_SCHEMA,
         **_identity(row, image),
