@@ -81,6 +81,32 @@ def test_a_plan_by_which_something_was_made_is_not_frozen_anew(desk: DispatcherD
     assert {row.plan["batch"] for row in desk.images(job_id).values()} == {32}
 
 
+def test_nothing_is_given_up_while_other_chunks_are_out_with_the_plan_that_did_not_fit(desk: DispatcherDesk) -> None:
+    job_id = resolved(desk, plan={}, axes={"prompt": ["a", "b", "c", "d"], "seed": {"count": 32}})
+    desk.feed()
+    first, second = of_job(desk, job_id)
+
+    out_of_memory(desk, first)
+    assert desk.feed() == 0
+    out_of_memory(desk, second)
+    desk.finish()
+
+    assert (desk.job(job_id).failed, desk.job(job_id).done) == (0, 128)
+    assert {row.plan["batch"] for row in desk.images(job_id).values()} == {16}
+
+
+def test_a_chunk_of_another_size_is_not_waited_for(desk: DispatcherDesk) -> None:
+    job_id = resolved(desk, plan={}, axes={"width": [64, 96], "seed": {"count": 8}})
+    desk.feed()
+    first, other = of_job(desk, job_id)
+    assert first.plan == other.plan
+
+    out_of_memory(desk, first)
+
+    assert desk.feed() == 1
+    assert [chunk.plan.batch for chunk in of_job(desk, job_id) if chunk.plan is not None] == [4, 8]
+
+
 @pytest.mark.parametrize(
     ("entries", "helps"),
     [
@@ -157,8 +183,8 @@ def test_a_ready_chunk_takes_the_plan_of_the_device_that_gets_it(desk: Dispatche
     assert again.plan == chunk.plan
 
 
-def test_a_plan_is_unused_while_nothing_was_made_by_it_and_nobody_has_it(database: Database) -> None:
+def test_a_plan_is_not_used_while_nothing_was_made_by_it(database: Database) -> None:
     with database.write() as connection:
         chosen = Plan(device_type="cpu", dtype="float32", batch=2, threads=1, tf32=False)
 
-        assert plans.is_unused(connection, "nothing", SIZE, chosen)
+        assert not plans.is_used(connection, "nothing", SIZE, chosen)

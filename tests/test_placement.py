@@ -41,6 +41,7 @@ def some_wants(draw: st.DrawFn) -> list[Want]:
         Want, job=st.sampled_from("xyz"), name=st.just("x"), user=st.sampled_from("uv"), turn=_turns,
         chunk=st.none() | st.integers(0, 9), model=st.none() | _models, device_type=st.none() | _devices,
         too_large=st.dictionaries(st.sampled_from(["big", "small"]), st.just("batch 1"), max_size=2),
+        awaits=st.none() | st.integers(0, 9),
         avoid=st.frozensets(st.sampled_from("abc"), max_size=2), lost_on=st.frozensets(st.sampled_from("abc")),
     )  # fmt: skip
     return draw(st.lists(one, max_size=6))
@@ -135,6 +136,13 @@ FULL = {"running": MIDDLE, "waiting": (MIDDLE,)}
         pytest.param(seat(wish="stop"), want(), Reason.DRAINS, "at once", id="stopped"),
         pytest.param(
             seat(), want(too_large={"cpu": "batch 1"}), Reason.TOO_LARGE, "out of memory with batch 1", id="too large"
+        ),
+        pytest.param(
+            seat(),
+            want(too_large={"cpu": "batch 8"}, awaits=3),
+            Reason.UNDECIDED,
+            "out of memory with batch 8; a smaller plan may be taken once chunk 3 has come back",
+            id="undecided",
         ),
         pytest.param(seat(rests={"red": "12:30:00"}), want(), Reason.RESTS, "rests until 12:30:00", id="rests"),
         pytest.param(seat(rests={"blue": "12:30:00"}), want(), None, "", id="rests with another model"),
@@ -234,6 +242,7 @@ def test_work_fits_nowhere_only_where_every_live_device_of_its_kind_is_too_small
     seats: list[Seat], nowhere: bool
 ) -> None:
     assert fits_nowhere(want(device_type="cpu", too_large={"small": "batch 1"}), seats) == nowhere
+    assert not fits_nowhere(want(device_type="cpu", too_large={"small": "batch 1"}, awaits=1), seats)
 
 
 def test_what_was_lost_may_wait_beside_what_waits_already_but_only_one_of_it() -> None:

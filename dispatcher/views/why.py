@@ -20,14 +20,15 @@ from storage.sql.jobs import JobRow
 from storage.states import JobState
 
 NEAREST: Final = (  # what keeps work from a worker, the least of it first
-    Reason.BUSY, Reason.OTHER_JOB, Reason.OTHER_USER, Reason.HIGHER_CLASS, Reason.RESTS, Reason.LOST_HERE,
-    Reason.FAILED_HERE, Reason.DRAINS, Reason.TOO_LARGE, Reason.DEVICE_TYPE,
+    Reason.BUSY, Reason.OTHER_JOB, Reason.OTHER_USER, Reason.HIGHER_CLASS, Reason.UNDECIDED, Reason.RESTS,
+    Reason.LOST_HERE, Reason.FAILED_HERE, Reason.DRAINS, Reason.TOO_LARGE, Reason.DEVICE_TYPE,
 )  # fmt: skip
 SUMMARY: Final = {
     Reason.BUSY: "every worker that could take more of it is busy; it is the next one",
     Reason.OTHER_JOB: "another job of the same user goes first",
     Reason.OTHER_USER: "it is another user's turn",
     Reason.HIGHER_CLASS: "a more urgent class goes first",
+    Reason.UNDECIDED: "its plan did not fit; a smaller one is chosen when what was sent out with that plan is back",
     Reason.RESTS: "the workers that could take it rest after failures",
     Reason.LOST_HERE: "the only workers with room lost this chunk before; it goes elsewhere",
     Reason.FAILED_HERE: "the only workers with room failed this chunk before; it goes elsewhere",

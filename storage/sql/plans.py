@@ -9,15 +9,14 @@ from storage.sql.tables import chunk, image, job_plan, plan
 from storage.states import ChunkState, ImageState
 
 
-def is_unused(connection: Connection, job_id: str, size: tuple[int, int], frozen: Plan) -> bool:
-    """Whether no image of that size was made by its frozen plan, and no worker may be making one now."""
+def is_used(connection: Connection, job_id: str, size: tuple[int, int], frozen: Plan) -> bool:
+    """Whether an image of that size was made by its frozen plan."""
     mine = select(plan.c.id).where(plan.c.hash == frozen.hash).scalar_subquery()
     made = exists().where(
         image.c.job == job_id, image.c.state == ImageState.DONE, image.c.plan == mine,
         image.c.width == size[0], image.c.height == size[1],
     )  # fmt: skip
-    under_way = exists().where(chunk.c.job == job_id, chunk.c.state == ChunkState.ISSUED, chunk.c.plan == mine)
-    return not connection.execute(select(made | under_way)).scalar_one()
+    return bool(connection.execute(select(made)).scalar_one())
 
 
 def refreeze(connection: Connection, job_id: str, size: tuple[int, int], chosen: Plan) -> int:

@@ -66,6 +66,7 @@ class Want:
     model: str | None  # digest of the checkpoint, None while unknown
     device_type: str | None  # where the plan is frozen, else None
     too_large: Mapping[str, str] = field(default_factory=dict)  # `device_key` -> the smallest plan that it cannot hold
+    awaits: int | None = None  # the chunk under way that decides whether a smaller plan than these will be allowed
     again: bool = False  # its images were with a worker before, and were lost
     avoid: frozenset[str] = frozenset()  # nodes that failed this chunk
     lost_on: frozenset[str] = frozenset()  # nodes that lost it by nobody's fault
@@ -133,9 +134,9 @@ def explain(seat: Seat, want: Want, *, seats: Sequence[Seat], wants: Sequence[Wa
 
 
 def fits_nowhere(want: Want, seats: Sequence[Seat]) -> bool:
-    """Whether live devices of its kind are there, and none of them can hold any plan that the work may have."""
+    """Whether live devices of its kind are there, and none of them can hold any plan that the work may ever have."""
     kind = [seat for seat in seats if want.device_type in (None, seat.device_type)]
-    return bool(kind) and all(seat.device_key in want.too_large for seat in kind)
+    return bool(kind) and want.awaits is None and all(seat.device_key in want.too_large for seat in kind)
 
 
 def _unsuited(seat: Seat, want: Want) -> WhyNot | None:
@@ -145,6 +146,9 @@ def _unsuited(seat: Seat, want: Want) -> WhyNot | None:
     if seat.wish is not None:
         return WhyNot(Reason.DRAINS, "is drained" if seat.wish == "drain" else "is drained, and stopped at once")
     plan = want.too_large.get(seat.device_key)
+    if plan is not None and want.awaits is not None:
+        says = f"ran out of memory with {plan}; a smaller plan may be taken once chunk {want.awaits} has come back"
+        return WhyNot(Reason.UNDECIDED, says)
     if plan is not None:
         return WhyNot(Reason.TOO_LARGE, f"ran out of memory with {plan}, and no smaller plan is allowed")
     return None

@@ -21,6 +21,7 @@ class Reason(StrEnum):
     NO_WORKER = "no-worker"
     DEVICE_TYPE = "device-type"  # the plan is for another kind of device
     TOO_LARGE = "too-large"  # the device cannot hold the plan
+    UNDECIDED = "undecided"  # the device cannot hold the plan, and it is open whether a smaller one is allowed
     DRAINS = "drains"
     RESTS = "rests"  # after failures
     FAILED_HERE = "failed-here"  # the chunk did, and others are there

@@ -14,7 +14,7 @@ from dispatcher.planning.placing.holding import clock, why_held
 from dispatcher.planning.placing.placement import Load, Seat, Want
 from dispatcher.planning.placing.reasons import Reason, WhyNot
 from dispatcher.planning.placing.turns import RANKS, Turn, rank_of
-from dispatcher.service.feeding.fitting import Piece, piece_of, too_large
+from dispatcher.service.feeding.fitting import Misfits, Piece, piece_of, too_large
 from storage.errors import PermanentError
 from storage.spec import Job
 from storage.spec.recipe import CHECKPOINT
@@ -53,7 +53,7 @@ class Reader:
         self._issued = chunks.in_state(connection, ChunkState.ISSUED)
         self._limits = workers.limits(connection)
         self._rests = workers.rests(connection, now)
-        self._found: dict[tuple[str, Piece], dict[str, str]] = {}
+        self._found: dict[tuple[str, Piece], Misfits] = {}
 
     def read(self) -> Board:
         """The board. Raises StoreAway where a spec had to be looked at."""
@@ -94,20 +94,21 @@ class Reader:
 
     def _want(self, row: JobRow, chunk: ChunkRow | None, *, lost: Mapping[tuple[str, int], set[str]]) -> Want:
         piece = self._piece(row, chunk)
+        misfits = self._misfits(row, piece)
         return Want(
             job=row.id, name=row.name, user=row.user, turn=self._turn(row),
             chunk=None if chunk is None else chunk.number,
             model=piece.digest if piece is not None else _model(row, chunk),
-            device_type=self._device_types.get(row.id), too_large=self._too_large(row, piece),
+            device_type=self._device_types.get(row.id), too_large=misfits.devices, awaits=misfits.awaits,
             again=chunk is not None and (chunk.attempt > 0 or chunk.faults > 0 or chunk.id in self._parted),
             avoid=frozenset() if chunk is None else chunk.avoid,
             lost_on=frozenset() if chunk is None else frozenset(lost[chunk.id]),
         )  # fmt: skip
 
-    def _too_large(self, row: JobRow, piece: Piece | None) -> Mapping[str, str]:
+    def _misfits(self, row: JobRow, piece: Piece | None) -> Misfits:
         """The kinds of devices that cannot hold a piece; looked up once a reading, as many chunks share it."""
         if piece is None or not any(limit.model == piece.digest for limit in self._limits):
-            return {}
+            return Misfits(devices={}, awaits=None)
         if (row.id, piece) not in self._found:
             found = too_large(
                 self._connection, row, self._load(row), piece=piece, seats=self._seats, limits=self._limits

@@ -3,7 +3,7 @@
 Limits are rare, so nothing is looked at (and no spec read) for a job whose checkpoints have none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -13,11 +13,12 @@ from dispatcher.planning.ladder import foot, plan_for, words
 from dispatcher.planning.placing.placement import Seat
 from storage.spec import Job
 from storage.spec.plan import Plan, choose_plan
-from storage.sql import jobs, plans, workers
+from storage.sql import chunks, jobs, plans, workers
 from storage.sql.chunks import ChunkRow
 from storage.sql.jobs import JobRow
 from storage.sql.lookups import plan_id
 from storage.sql.workers import Limit
+from storage.states import ChunkState
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,12 +31,21 @@ class Piece:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Misfits:
+    """What cannot hold a piece."""
+
+    devices: Mapping[str, str]  # `device_key` -> the smallest allowed plan, in words
+    awaits: int | None  # as of a choice: until that chunk has come back, nothing is certain
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Choice:
     """The plan for one piece on one device."""
 
     base: Plan  # of the job, for that size
     plan: Plan | None  # None: none that is allowed fits
     foot: Plan  # the smallest that is allowed
+    awaits: int | None = None  # the chunk under way that decides whether a smaller one will be allowed
     frozen: bool  # the base is written down
     mixes: bool  # several plans may live in the job
 
@@ -61,7 +71,7 @@ def choose_for(
     """The plan by which a device would render a piece of a job.
 
     Another plan than the frozen one is allowed where the job says so, or where the farm chose the batch itself and
-    nothing was made by it: then it is frozen anew.
+    nothing was made by it: then it is frozen anew. While a worker may be making something by it, that is open.
     """
     pins, mixes = job.spec.plan, job.spec.smaller_plans
     frozen = jobs.plans(connection, [row.id]).get(row.id, {}).get(piece.size)
@@ -73,11 +83,12 @@ def choose_for(
     tight = [limit.plan for limit in known if (limit.device, limit.model, limit.size) == found]
     if not tight:
         return Choice(base=base, plan=base, foot=base, frozen=frozen is not None, mixes=mixes)
-    is_free = "batch" not in pins and (frozen is None or plans.is_unused(connection, row.id, piece.size, frozen))
-    may_shrink = mixes or is_free
+    is_free = "batch" not in pins and (frozen is None or not plans.is_used(connection, row.id, piece.size, frozen))
+    awaits = _under_way(connection, row, job, piece, frozen) if is_free and frozen is not None and not mixes else None
+    may_shrink = mixes or (is_free and awaits is None)
     return Choice(
         base=base, plan=plan_for(base, tight, may_shrink=may_shrink, pins=pins),
-        foot=foot(base, may_shrink=may_shrink, pins=pins), frozen=frozen is not None, mixes=mixes,
+        foot=foot(base, may_shrink=may_shrink, pins=pins), awaits=awaits, frozen=frozen is not None, mixes=mixes,
     )  # fmt: skip
 
 
@@ -94,11 +105,24 @@ def settle(connection: Connection, row: JobRow, piece: Piece, choice: Choice) ->
 
 def too_large(
     connection: Connection, row: JobRow, job: Job, *, piece: Piece, seats: Sequence[Seat], limits: Sequence[Limit]
-) -> dict[str, str]:
-    """The kinds of devices that can hold no allowed plan for a piece: `device_key` -> the smallest plan, in words."""
-    found = {}
+) -> Misfits:
+    """The kinds of devices that can hold no allowed plan for a piece."""
+    found, awaits = {}, None
     for seat in {seat.device_key: seat for seat in seats}.values():
         choice = choose_for(connection, row, job, piece=piece, seat=seat, limits=limits)
         if choice.plan is None and choice.base.device_type == seat.device_type:
             found[seat.device_key] = words(choice.foot)
-    return found
+            awaits = choice.awaits
+    return Misfits(devices=found, awaits=awaits)
+
+
+def _under_way(connection: Connection, row: JobRow, job: Job, piece: Piece, frozen: Plan) -> int | None:
+    """The first chunk with workers that renders images of that size by the frozen plan."""
+    issued = chunks.in_state(connection, ChunkState.ISSUED, job_id=row.id)
+    by_plan = (chunk for chunk in issued if chunk.plan == frozen)
+    return next((chunk.number for chunk in by_plan if _size(row, job, chunk) == piece.size), None)
+
+
+def _size(row: JobRow, job: Job, chunk: ChunkRow) -> tuple[int, int] | None:
+    found = piece_of(row, job, chunk)
+    return None if found is None else found.size
