@@ -90,6 +90,8 @@ def report(farm: Farm, row: JobRow, *, out: Path, arrangement: Arrangement) -> i
         return 1
     sheet = write_sheet(draw_sheet(farm, row, arrangement), out)
     _print_places(farm, row, out, sheet)
+    if row.short:
+        click.echo(f"farm: its rules ask for more accepted images than there are; see 'farm logs {row.id}'", err=True)
     if row.failed:
         with farm.database.read() as connection:
             for reason, detail, times in images.failures(connection, row.id, limit=3):
@@ -133,7 +135,8 @@ def _print_places(farm: Farm, row: JobRow, out: Path, sheet: SheetFiles) -> None
     )
     with farm.database.read() as connection:
         flags = images.flag_counts(connection, row.id)
-    beside = "".join(f", {count} {what}" for what, count in {"failed": row.failed, **flags}.items() if count)
+    counts = {"failed": row.failed, "rejected": row.rejected, **flags}
+    beside = "".join(f", {count} {what}" for what, count in counts.items() if count)
     click.echo(f"\n{counted(row.done, 'image')} made{beside}{took}\n")
     click.echo(f"  images    {out}/")
     click.echo(f"  sheet     {sheet.html}")

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from xxhash import xxh3_64_hexdigest
 
@@ -53,6 +53,14 @@ class KeepingDesk:
         self.notes = Notes(database, self.store, fence=self.lead.fence)
         self.runs = 0
         self.digests: dict[str, str] = {}  # that models have now, where they are not MODEL's
+
+    @classmethod
+    def at_home(cls, home: Path) -> Self:
+        """One that commands find by FARM_HOME, on SQLite."""
+        home.mkdir()
+        database = Database(f"sqlite:///{home / 'farm.sqlite'}")
+        database.prepare()
+        return cls(database, home)
 
     def submit(self, *, reuse: Reuse = Reuse.OFF, **entries: Any) -> str:
         """Submit a job and resolve its models; silent means 2 prompts and 8 seeds."""

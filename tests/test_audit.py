@@ -18,7 +18,6 @@ from storage.settings import Settings
 from storage.spec import Job
 from storage.spec.growth import add_values
 from storage.spec.number import number_of
-from storage.sql import Database
 from storage.sql.tables import image
 from storage.states import Reuse
 from typed import Ended, typed
@@ -29,11 +28,7 @@ PROMPTS = ["a", "b", "c"]
 
 @pytest.fixture
 def desk(tmp_path: Path) -> KeepingDesk:
-    home = tmp_path / "home"
-    home.mkdir()
-    database = Database(f"sqlite:///{home / 'farm.sqlite'}")
-    database.prepare()
-    return KeepingDesk(database, home)
+    return KeepingDesk.at_home(tmp_path / "home")
 
 
 def made(desk: KeepingDesk, **entries: Any) -> str:

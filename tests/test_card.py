@@ -208,6 +208,11 @@ def test_nothing_in_a_card_names_a_host_a_user_or_a_folder(tmp_path: Path) -> No
     assert shown_model("owner/name@main") == "owner/name@main"
     assert shown_source("/home/alice/models/sd") is None
     assert shown_source("owner/name@main") == "owner/name@main"
+    told = [row(number, model=("/home/alice/models/sd", "../alice/xl")[number % 2]) for number in range(4)]
+    target, index = exported(tmp_path / "x", made=told)
+    finish(target, index, [job()])
+    text = (tmp_path / "x" / "README.md").read_text()
+    assert ("| sd | 2 | 2 |" in text, "| xl | 2 | 2 |" in text, "alice" in text) == (True, True, False)
 
 
 @pytest.mark.parametrize(
@@ -275,4 +280,6 @@ def test_an_export_without_images_has_a_card_too(tmp_path: Path) -> None:
 
     finish(target, index, [job()])
 
-    assert "0 synthetic images" in (tmp_path / "x" / "README.md").read_text()
+    text = (tmp_path / "x" / "README.md").read_text()
+    assert "0 synthetic images" in text
+    assert ("load_dataset" in text, "pd.read_parquet" in text) == (False, True)

@@ -142,6 +142,24 @@ def test_a_card_of_a_sample_says_of_how_many(desk: ExportDesk, tmp_path: Path) -
     assert "Rendered was a random sample: 3 of 16 combinations, drawn with seed 5." in text
 
 
+def test_scorers_and_code_of_the_operator_are_named_by_digest(desk: ExportDesk, tmp_path: Path) -> None:
+    (tmp_path / "eye").mkdir()
+    desk.digests["clip:./eye"] = "sha256:" + "b" * 64
+
+    text = carded(
+        desk, tmp_path / "out", quality={"clip": {"model": "./eye"}}, output={"watermark": "stamp"},
+        callbacks=[{"name": "fade"}],
+    )  # fmt: skip
+
+    models, scorers, code = (text.split(f"### {head}\n")[1].split("###")[0] for head in ("Models", "Scorers", "Code"))
+    assert ("| m | checkpoint |" in models, "eye" in models) == (True, False)
+    assert "| eye | clip | Fake | files of the farm's owner | `sha256:bbbbbbbbbbbb` | unknown |" in scorers
+    named = [line.split(" | ")[:2] for line in code.strip().splitlines()[4:]]
+    assert named == [["| fade", "callback"], ["| stamp", "watermark"]]
+    assert code.count("`sha256:" + "a" * 64) == 2
+    assert "callback fade" in (tmp_path / "out" / "croissant.json").read_text()
+
+
 @pytest.mark.parametrize("rows", [1, 40], ids=["one row", "more rows than a plot has room for"])
 def test_the_title_of_a_narrow_plot_is_not_cut_off(tmp_path: Path, rows: int) -> None:
     from card_folders import exported, job, row

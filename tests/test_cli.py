@@ -200,6 +200,16 @@ def test_check_names_models_and_settings_in_short_words(desk: Desk, call: Callab
     assert "null" not in ended.stdout
 
 
+def test_check_cuts_a_long_prompt_on_the_screen_and_only_there(desk: Desk, call: Callable[..., Ended]) -> None:
+    prompt = "a fox " * 2000
+    file = str(desk.write_job(axes={"prompt": [prompt]}))
+
+    screen, document = call("check", file), call("check", file, "--json")
+
+    assert max(map(len, screen.stdout.splitlines())) < 400
+    assert json.loads(document.stdout)["first"]["prompt"] == prompt
+
+
 @pytest.mark.parametrize("command", ["check", "submit"])
 def test_what_may_be_a_mistake_is_noted_beside_the_answer(desk: Desk, call: Callable[..., Ended], command: str) -> None:
     file = desk.write_job(axes={"prompt": ["a (red:1.3) fox", "a fox"]})

@@ -60,6 +60,7 @@ def why(say: Say, job_id: str) -> dict[str, Any]:
         pytest.param(
             JobState.PAUSED, {"wish": Wish.RESUME}, "paused", "it was told to go on", ["resume"], id="about to go on"
         ),
+        pytest.param(JobState.DONE, {"short": 2}, "ended", "ask for more accepted images than", ["logs"], id="short"),
         pytest.param(JobState.STOPPED, {"reason": "budget"}, "stopped", "by itself: budget", [], id="stopped"),
     ],
 )  # fmt: skip

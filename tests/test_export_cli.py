@@ -112,6 +112,16 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
     assert not (tmp_path / "set").exists()
 
 
+def test_jobs_of_different_formats_are_refused_in_a_sentence(desk: ExportDesk, call: Call) -> None:
+    one, other = desk.painted(), desk.submit(output={"format": "jpeg"})
+
+    ended = call(one, other, "--to", "set")
+
+    assert ended.stderr == (
+        "farm: JOB: the pictures are jpeg and png, and a data set holds one format; add --format png, jpeg or webp\n"
+    )
+
+
 def test_signed_files_are_trusted_and_show_the_same_pixels(desk: ExportDesk, call: Call, tmp_path: Path) -> None:
     chain = make_chain(ec.SECP256R1())
     (tmp_path / "cert.pem").write_bytes(chain.signing.chain)

@@ -88,6 +88,16 @@ def test_a_shard_that_cannot_be_placed_leaves_those_before_it(desk: ExportDesk, 
     assert hashes(tmp_path / "out") == hashes(tmp_path / "whole")
 
 
+def test_no_empty_folder_stays_behind_an_export(desk: ExportDesk, tmp_path: Path) -> None:
+    job = desk.painted(axes={"prompt": ["a"], "seed": {"count": 12}})
+    with pytest.raises(StoreAway):
+        desk.export(Full(tmp_path / "out"), job, shard_images=4)
+
+    desk.export(tmp_path / "out", job, shard_images=4)
+
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_dir() and not any(path.iterdir())] == []
+
+
 def test_two_shards_are_filled_at_a_time(desk: ExportDesk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = desk.painted(axes={"prompt": ["a"], "seed": {"count": 12}})
     both, get = threading.Barrier(2), desk.store.get

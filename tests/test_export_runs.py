@@ -142,6 +142,7 @@ def test_other_jobs_and_strange_folders_are_refused(desk: ExportDesk, tmp_path: 
         desk.export(tmp_path / "out", job, other)
     with pytest.raises(TargetRefused, match=r"thesis\.txt"):
         desk.export(tmp_path / "mine", job)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
     with pytest.raises(ExportRefused, match="leave --append out"):
         desk.export(tmp_path / "new", job, way=Way(append=True))
 

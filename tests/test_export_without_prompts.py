@@ -42,7 +42,8 @@ def secretive(desk: ExportDesk) -> str:
     (desk.folder / "xyzzy.jsonl").write_text("".join(json.dumps(row) + "\n" for row in told))
     rows = {"file": "xyzzy.jsonl", "bind": {"prompt": "text", "negative_prompt": "not"}, "labels": ["animal", "title"]}
     job = desk.painted(
-        name="xyzzy", rows=rows, axes={"scheduler": ["ddim", "euler_a"]}, prompt_2="xyzzy twice", fail=[3]
+        name="xyzzy", rows=rows, axes={"scheduler": ["ddim", "euler_a"]}, prompt_2="xyzzy twice", fail=[3],
+        embeddings=[{"model": "owner/toy", "token": "<xyzzy>"}],
     )  # fmt: skip
     desk.change(job, 3, detail="one is too long: 'a fox named xyzzy'")
     desk.change(job, 4, rejected="near_duplicate of 1")
@@ -57,8 +58,9 @@ def templated(desk: ExportDesk) -> str:
     template = "a {xyzzy_size} __xyzzy/colour__ {fox|xyzzy hare}"
     prompt = {"template": template, "values": {"xyzzy_size": ["big", "xyzzy"]}, "wildcards": "wild"}
     job = desk.painted(
-        name="colours", axes={"prompt": prompt, "seed": {"derive": 1}}, negative_prompt="xyzzy, not this"
-    )
+        name="colours", axes={"prompt": prompt, "seed": {"derive": 1}}, negative_prompt="xyzzy, not this",
+        callbacks=[{"name": "drift", "options": {"say": "xyzzy"}}],
+    )  # fmt: skip
     mark(desk, job)
     return job
 
@@ -102,7 +104,8 @@ def test_rows_keep_everything_else(desk: ExportDesk, tmp_path: Path) -> None:
         assert row["label_animal"] == json.loads(row["labels"])["animal"]
         assert (row["job_name"], row["prompt"], row["negative_prompt"]) == (job, None, None)
         recipe, whole = json.loads(row["recipe"]), json.loads(told["recipe"])
-        assert whole.items() >= recipe.items()
+        assert recipe["embeddings"] == [{"model": whole["embeddings"][0]["model"]}]
+        assert whole.items() >= {**recipe, "embeddings": whole["embeddings"]}.items()
         assert whole.keys() - recipe.keys() == {"prompt", "prompt_2", "negative_prompt"} & whole.keys()
     reasons = {row["reason"]: row["detail"] for row in rejected(tmp_path / "out")}
     assert reasons == {"error": None, "rejected": "near_duplicate of 1"}
@@ -162,6 +165,7 @@ def test_the_same_rows_give_the_same_bytes_and_other_conditions_another_export(
         pytest.param({"format": "folder", "name": "{seed}_{prompt}"}, "{prompt} says prompts", id="in names"),
         pytest.param({"format": "folder", "name": "{seed:{title}}"}, "{title} says prompts", id="in a format"),
         pytest.param({"format": "folder", "name": "{refiner_prompt[0]!r}"}, "{refiner_prompt}", id="a letter of it"),
+        pytest.param({"format": "folder", "name": "{callbacks}"}, "{callbacks} says prompts", id="options of code"),
     ],
 )
 def test_options_that_ask_for_prompts_are_refused_before_anything_is_written(

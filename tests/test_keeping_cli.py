@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from keeping_desk import KeepingDesk
-from storage.sql import Database, jobs
+from storage.sql import jobs
 from storage.wire.notes import removed_key
 from typed import typed
 
@@ -16,11 +16,7 @@ Call = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def desk(tmp_path: Path) -> KeepingDesk:
-    home = tmp_path / "home"
-    home.mkdir()
-    database = Database(f"sqlite:///{home / 'farm.sqlite'}")
-    database.prepare()
-    return KeepingDesk(database, home)
+    return KeepingDesk.at_home(tmp_path / "home")
 
 
 @pytest.fixture

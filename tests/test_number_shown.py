@@ -13,7 +13,6 @@ from dispatcher.views.naming import file_name
 from keeping_desk import KeepingDesk, failed
 from storage.spec.number import number_of
 from storage.spec_store import SpecStore
-from storage.sql import Database
 from typed import Ended, typed
 
 RULES = {"low_variance": "reject", "on_reject": "next_seed", "tries": 3}
@@ -22,11 +21,7 @@ TAKE = number_of(2, take=1)
 
 @pytest.fixture
 def desk(tmp_path: Path) -> KeepingDesk:
-    home = tmp_path / "home"
-    home.mkdir()
-    database = Database(f"sqlite:///{home / 'farm.sqlite'}")
-    database.prepare()
-    return KeepingDesk(database, home)
+    return KeepingDesk.at_home(tmp_path / "home")
 
 
 @pytest.fixture

@@ -7,8 +7,10 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from dispatcher.provenance import finding
 from dispatcher.provenance.columns import NAMES
 from dispatcher.provenance.document import PROVENANCE_SCHEMA
+from dispatcher.provenance.finding import FAR, Candidate
 from replay_desk import Rendered, Typing, render
 
 
@@ -111,6 +113,34 @@ def test_a_file_that_bears_the_record_of_another_picture_is_told(farm: Typing, t
     assert said["agrees"] is False
 
 
+def test_a_record_that_nothing_else_speaks_for_proves_nothing(farm: Typing, tmp_path: Path) -> None:
+    pasted, text = tmp_path / "pasted.png", PngInfo()
+    text.add_itxt("seedfarm", Image.open(farm.file(0)).text["seedfarm"])  # type: ignore[attr-defined]
+    Image.effect_mandelbrot((64, 64), (-3, -2.5, 2, 2.5), 100).convert("RGB").save(pasted, pnginfo=text)
+
+    said = farm.json("image", str(pasted))
+
+    (claimed,) = said["found"]["candidates"]
+    assert (said["found"]["by"], claimed["image_id"]) == ("record", f"{farm.rows[0].job}/0")
+    assert claimed["distance"] > FAR
+    assert said["agrees"] is None
+    assert said["found"]["means"].endswith("not known to look like it")
+
+
+def test_of_many_that_look_alike_it_is_the_one_that_the_record_names(
+    farm: Typing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finding, "nearest", lambda *_: ([Candidate(job=farm.rows[1].job, number=1, distance=0)], 1))
+    smaller, text = tmp_path / "smaller.png", PngInfo()
+    text.add_itxt("seedfarm", Image.open(farm.file(0)).text["seedfarm"])  # type: ignore[attr-defined]
+    Image.open(farm.file(0)).convert("RGB").resize((96, 96)).save(smaller, pnginfo=text)
+
+    said = farm.json("image", str(smaller))
+
+    assert (said["found"]["by"], said["found"]["image_id"]) == ("record", f"{farm.rows[0].job}/0")
+    assert said["agrees"] is True
+
+
 def test_a_picture_that_the_farm_does_not_know_is_not_found(farm: Typing, tmp_path: Path) -> None:
     strange = tmp_path / "strange.png"
     Image.effect_mandelbrot((64, 64), (-3, -2.5, 2, 2.5), 100).save(strange)
@@ -125,6 +155,7 @@ def test_a_picture_that_the_farm_does_not_know_is_not_found(farm: Typing, tmp_pa
     ("arguments", "says"),
     [
         pytest.param(["nothing.png"], "nothing.png: no such file; for an image of a job give its number", id="no file"),
+        pytest.param(["."], ".: is a folder; give a picture in it", id="a folder"),
         pytest.param(["job.yaml"], "is no PNG, JPEG, WebP", id="no picture"),
         pytest.param(["desk", "4"], "image '4': unknown; desk has numbers 0 to 3", id="past the end"),
         pytest.param(["desk", "3.1"], "image '3.1': unknown; no such take of image 3", id="no such take"),

@@ -59,9 +59,7 @@ def publish(capsys: pytest.CaptureFixture[str], folder: Path) -> Publish:
 
 def files_of(folder: Path) -> dict[str, bytes]:
     return {
-        file.relative_to(folder).as_posix(): file.read_bytes()
-        for file in sorted(folder.rglob("*"))
-        if file.is_file() and "drafts" not in file.parts
+        file.relative_to(folder).as_posix(): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()
     }
 
 
@@ -230,6 +228,8 @@ def _break(folder: Path, name: str) -> None:
     ("spoil", "says"),
     [
         pytest.param(lambda folder: _break(folder, "data/train-000001.tar"), "is not what SHA256SUMS says", id="hash"),
+        pytest.param(lambda folder: _break(folder, "LICENSE-NOTES.md"),
+                     "write there what 'sha256sum LICENSE-NOTES.md' prints", id="edited"),
         pytest.param(lambda folder: (folder / "data/train-000001.tar").unlink(), "is missing", id="lost"),
         pytest.param(lambda folder: _break(folder, "data/more.tar"), "is not in SHA256SUMS", id="stranger"),
         pytest.param(lambda folder: (folder / "SHA256SUMS").unlink(), "has no SHA256SUMS", id="no sums"),

@@ -45,6 +45,7 @@ def test_successors_are_the_same_with_one_worker_and_with_three(
 
     assert alone.returncode == 0, alone.stdout + alone.stderr
     assert together.returncode == 0, together.stdout + together.stderr
+    assert "18 images made, 6 rejected, 6 low_variance" in alone.stdout
     ours, theirs = one.images(), three.images()
     rejected = {number: row.rejected for number, row in ours.items() if row.rejected}
     twice = [1, 4, PER_PROMPT + 1, PER_PROMPT + 4]

@@ -42,6 +42,7 @@ def test_every_way_of_spoiling_a_file_is_found_and_named(farm: Typing) -> None:
     assert [(fault["image_id"].rpartition("/")[2], fault["kind"]) for fault in said["faults"]] == [
         ("1", "hash"), ("4", "size"), ("7", "missing"),
     ]  # fmt: skip
+    assert (said["made"], said["read"], said["decoded"]) == (12, 11, 9)
     assert "image 4: size: " in farm("verify", "desk", "--bytes-only").stdout
 
 
@@ -61,12 +62,39 @@ def test_a_sample_is_rendered_again_and_a_spoiled_picture_gets_a_grade_below_a(f
     assert {number for number, grade in grades.items() if grade == "A"} == set(range(12)) - {2, 5, 7, 9}
     assert {grades[number] for number in (5, 7, 9)} == {"C"}
     assert grades[2] in ("B", "C")
+    assert ": it cannot be read as a picture;" in reasons[5][0]
+    assert ": it is gone;" in reasons[7][0]
     for number in (2, 5, 7, 9):
         assert reasons[number][0].startswith("the stored file is not what was recorded"), reasons[number]
         assert "rendered again, it has the recorded pixels" in reasons[number][0]
     assert said["below"] == 4
     assert farm.objects() == before, "the replay took everything along that it had brought"
     assert len(farm.json("ls", "--json")) == 1
+
+
+def test_the_table_of_grades_says_what_could_not_be_compared(farm: Typing) -> None:
+    farm.file(7).unlink()
+
+    ended = farm("verify", "desk", "--replay", "12")
+
+    assert ended.stdout.splitlines()[1:] == [
+        "grade  images  is",
+        "A          11  same pixels",
+        "B           0  PSNR of 40 dB or more",
+        "C           1  same recipe, other pixels",
+        "D           0  not replayable",
+        "worst PSNR: none, all pixels that can be compared are equal",
+        "  C: 1 x the stored file is not what was recorded: it is gone; rendered again, it has the recorded pixels",
+    ]
+
+
+def test_a_lost_picture_that_is_to_be_copied_is_told_with_the_way_out(farm: Typing) -> None:
+    farm.file(7).unlink()
+
+    ended = farm("image", "desk", "7", "--to", "seven.png")
+
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "; 'farm rerun' renders it again, 'farm fsck' finds all that are lost\n" in ended.stderr
 
 
 def test_a_picture_whose_model_has_other_bytes_now_is_not_replayable(farm: Typing) -> None:
@@ -122,7 +150,13 @@ def test_what_a_file_says_of_itself_is_enough_where_its_job_is_forgotten(farm: T
         pytest.param(["rerun", "desk", "x"], "NUMBER = 'x'", id="no number"),
         pytest.param(["rerun", "job.txt"], "job.txt", id="no picture"),
         pytest.param(["rerun", "blank.png"], "does not say how it came to be", id="stranger"),
+        pytest.param(["rerun", "."], ".: is a folder; give a picture in it", id="folder"),
         pytest.param(["verify", "nobody"], "job 'nobody'", id="no such job"),
+        pytest.param(["verify", "desk", "--expect", "A"], "--expect: is about --replay N; add it", id="no replay"),
+        pytest.param(["verify", "desk", "-v"], "--verbose: is about --replay N; add it", id="nothing to name"),
+        pytest.param(
+            ["verify", "desk", "--replay", "2", "--bytes-only"], "--bytes-only: looks at stored files", id="both looks"
+        ),
     ],
 )
 def test_what_cannot_be_verified_is_refused_by_name(farm: Typing, arguments: list[str], says: str) -> None:

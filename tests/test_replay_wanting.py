@@ -3,6 +3,7 @@
 import hashlib
 import io
 import math
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from dispatcher.replaying.running import lacks_device, other_bytes
 from dispatcher.replaying.sampling import spread
 from dispatcher.replaying.wanting import Model, grouped, models_of_job, replay_of, used_models
 from spec_files import frozen, job_files
-from storage.errors import BlobMissing
+from storage.errors import BlobMissing, StoreAway
 from storage.spec import Job, ModelFacts, Spec, batch_key, digest
 from storage.spec.named_code import with_code
 from storage.spec.plan import Plan
@@ -189,9 +190,9 @@ def test_another_plan_is_named_by_what_changed() -> None:
 @pytest.mark.parametrize(
     ("stored", "says"),
     [
-        pytest.param(None, "jobs/x/1.png", id="gone"),
-        pytest.param(png(picture())[:80], "broken PNG", id="cut off"),
-        pytest.param(b"junk", "is no PNG", id="no picture"),
+        pytest.param(None, "it is gone", id="gone"),
+        pytest.param(png(picture())[:80], "it cannot be read as a picture", id="cut off"),
+        pytest.param(b"junk", "it cannot be read as a picture", id="no picture"),
     ],
 )
 def test_a_stored_file_that_is_none_is_below_a_and_the_recorded_pixels_are_told(
@@ -200,9 +201,16 @@ def test_a_stored_file_that_is_none_is_below_a_and_the_recorded_pixels_are_told(
     graded = grade(original(stored, pixel_sha256=pixel_hash(picture())), anew(picture()))
 
     assert graded.grade == Grade.C
-    assert graded.reasons[0].startswith("the stored file is not what was recorded: ")
-    assert says in graded.reasons[0]
-    assert graded.reasons[0].endswith("rendered again, it has the recorded pixels")
+    recorded = "rendered again, it has the recorded pixels"
+    assert graded.reasons == (f"the stored file is not what was recorded: {says}; {recorded}",)
+
+
+def test_a_store_that_is_away_spoils_no_grade() -> None:
+    def load() -> bytes:
+        raise StoreAway("s3://farm", "timed out")
+
+    with pytest.raises(StoreAway):
+        grade(replace(original(png(picture())), load=load), anew(picture()))
 
 
 def test_a_stored_file_of_another_picture_is_told_from_a_replay_that_went_astray() -> None:

@@ -48,8 +48,8 @@ def test_wildcards_are_lines_of_files_without_comments(tmp_path: Path) -> None:
     first = Job(spec)[0]
     assert first is not None
     assert first.labels == {"animals/cats": "a cat", "color": "red"}
-    assert [(entry["key"], entry["name"]) for entry in spec.sources] == [
-        ("axes.prompt.wildcards", "wildcards/animals/cats.txt"), ("axes.prompt.wildcards", "wildcards/color.txt"),
+    assert [(entry["key"], entry["name"], entry["rows"]) for entry in spec.sources] == [
+        ("axes.prompt.wildcards", "wildcards/animals/cats.txt", 2), ("axes.prompt.wildcards", "wildcards/color.txt", 3),
     ]  # fmt: skip
 
 
@@ -73,7 +73,7 @@ def test_underscores_without_a_folder_are_text(tmp_path: Path) -> None:
         pytest.param("__/etc/passwd__", {}, "must name a file of the folder", id="absolute"),
         pytest.param("__animals/*__", {}, "must name a file of the folder", id="pattern"),
         pytest.param("__round__", {}, "goes round: round > about > round", id="in a circle"),
-        pytest.param("__none__", {}, "holds no words; write one a line", id="comments only"),
+        pytest.param("__none__", {}, "wildcards/none.txt: holds no values; write one a line", id="comments only"),
         pytest.param("__picks__", {}, "must be alternatives such as {a|b}; $$ is not read here", id="other syntax"),
         pytest.param("__bomb9__", {}, "stands for more than 1000000 texts", id="too many"),
         pytest.param("a fox", {}, "has no {names}", id="nothing to replace"),
@@ -102,6 +102,13 @@ def test_words_of_a_template_come_from_a_column_too(tmp_path: Path) -> None:
 
     assert prompts(spec) == ["a fox", "a hare"]
     assert spec.sources[0]["key"] == "axes.prompt.values.animal"
+
+
+def test_an_empty_cell_of_words_is_refused_with_its_row(tmp_path: Path) -> None:
+    (tmp_path / "animals.jsonl").write_text('{"name": "fox"}\n{"name": null}\n')
+
+    with pytest.raises(InvalidSpec, match=r"animals\.jsonl row 2, name: is empty, and a template cannot"):
+        template(tmp_path, "a {animal}", values={"animal": {"file": "animals.jsonl", "column": "name"}})
 
 
 def test_a_wildcard_file_that_grew_extends_the_job(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What prompts of other tools say between the lines: refused where it cannot work, noted where it may be a mistake."""
+"""What a job says between the lines: refused where it cannot work, noted where it may be a mistake."""
 
 from pathlib import Path
 from typing import Any
@@ -73,3 +73,37 @@ def test_a_lora_in_a_prompt_is_refused_with_the_key_that_does_it(
         frozen(tmp_path, **entries)
 
     assert str(caught.value).startswith(message)
+
+
+QUOTA = {"low_variance": "reject", "on_reject": "next_seed"}
+TWO_CLASSES = "p,class\na,x\nb,x\nc,y\n"  # eight images of x, with four seeds
+
+
+@pytest.mark.parametrize(
+    ("entries", "most"),
+    [
+        pytest.param({"axes": {"prompt": ["a", "b"], "seed": [1, 2, 3]}, "quality": {"accept": 3}}, 3, id="a prompt"),
+        pytest.param({"axes": {"prompt": ["a", "b", "a"], "seed": [1]}, "quality": {"accept": 2}}, 2, id="one twice"),
+        pytest.param({"axes": {"seed": {"count": 4}}, "quality": {"accept": 8, "per": ["class"]},
+                      "rows": {"file": "t.csv", "bind": {"prompt": "p"}, "labels": ["class"]}}, 8, id="a label"),
+        pytest.param({"axes": {"prompt": ["a", "b"], "seed": {"derive": 4}}, "quality": {"accept": 8, "per": []}}, 8,
+                     id="the job"),
+        pytest.param({"axes": {"seed": {"count": 90}}, "sample": {"count": 7}, "quality": {"accept": 7}}, 7,
+                     id="a sample"),
+    ],
+)  # fmt: skip
+def test_a_quota_beyond_what_the_job_declares_is_noted(tmp_path: Path, entries: dict[str, Any], most: int) -> None:
+    (tmp_path / "t.csv").write_text(TWO_CLASSES)
+    within, beyond = ({**QUOTA, **entries["quality"], "accept": accept} for accept in (most, most + 1))
+
+    assert notes(frozen(tmp_path, **{**entries, "quality": within})) == []
+    (said,) = notes(frozen(tmp_path, **{**entries, "quality": beyond}))
+
+    assert said.startswith(f"quality.accept = {most + 1} cannot be reached: the job declares at most {most} of a cell")
+
+
+def test_a_quota_of_cells_too_many_to_count_is_not_judged(tmp_path: Path) -> None:
+    words = [str(number) for number in range(400)]
+    axes = {"prompt": {"template": "{x} {y}", "values": {"x": words, "y": words}}}
+
+    assert notes(frozen(tmp_path, axes=axes, quality={**QUOTA, "accept": 10**6})) == []

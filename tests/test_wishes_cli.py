@@ -163,6 +163,19 @@ def test_dropping_a_job_that_was_cancelled_says_what_happens(call: Call, databas
     assert "is cancelled; its images are forgotten" in call("cancel", "@last", "--drop", "--yes")[1]
 
 
+def test_images_that_were_rejected_are_not_tried_again_and_it_says_where_to_look(
+    call: Call, database: Database
+) -> None:
+    enter(database, JobState.RESOLVING, JobState.RUNNING, JobState.DONE)
+    with database.write() as connection:
+        jobs.change(connection, last(database).id, rejected=3)
+
+    code, _, said = call("retry")
+
+    assert code == 2
+    assert f"has no failed images; those rejected, 3, are made: see 'farm logs {last(database).id}'" in said
+
+
 REFUSED = [
     pytest.param([JobState.RESOLVING, JobState.RUNNING, JobState.DONE], ["pause"], "is done: it cannot", id="pause"),
     pytest.param([], ["resume"], "is queued: it needs no resuming", id="resume"),

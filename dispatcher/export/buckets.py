@@ -52,6 +52,9 @@ class S3Target(Target):
         """See `Target.prepare`."""
         self._bucket.make()
 
+    def sweep(self) -> None:
+        """See `Target.sweep`. Drafts lie in folders of their own on this machine, which go with them."""
+
     @contextmanager
     def draft(self) -> Iterator[Path]:
         """See `Target.draft`."""

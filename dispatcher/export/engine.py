@@ -116,6 +116,7 @@ class Exporter:
         """
         self._target.prepare()
         index = open_index(self._target, self._wish, append=self._way.append)
+        self._target.sweep()  # not before: a place that is refused stays as it is
         is_new = index is None
         if index is None:
             index = new_index(self._farm.database, self._wish)
@@ -135,6 +136,7 @@ class Exporter:
                 index, more = self._fill(grown, say)
                 images += more
         self.finish(index)
+        self._target.sweep()
         return Outcome(index=index, images=images, kept=kept, remade=remade)
 
     def _inspected(self, index: Index) -> tuple[Index, tuple[str, ...]]:
@@ -273,6 +275,6 @@ def finishings(wish: Wish, signing: Signing | None) -> dict[str, Finishing]:
     }
     formats = {finishing.wanted.format for finishing in found.values()}
     if len(formats) > 1:
-        rule = "a data set holds pictures of one format; add --format png, jpeg or webp"
-        raise InvalidSpec("JOB", f"pictures are {' and '.join(sorted(formats))}", rule)
+        said = f"the pictures are {' and '.join(sorted(formats))}"
+        raise InvalidSpec("JOB", None, f"{said}, and a data set holds one format; add --format png, jpeg or webp")
     return found

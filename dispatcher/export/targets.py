@@ -19,7 +19,7 @@ from uuid import uuid4
 from storage.errors import BlobMissing, DiskFull, UserError
 from storage.settings import Settings
 
-DRAFTS: Final = ".farm/drafts"  # of a folder: files on their way; emptied when an export starts and ends
+DRAFTS: Final = ".farm/drafts"  # of a folder: files on their way; removed when an export starts and ends
 _RULE: Final = "must be a folder or s3://bucket/prefix"
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -68,7 +68,11 @@ class Target(ABC):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Make the place, and remove drafts that an export left there which was cut off."""
+        """Make the place. Raises TargetRefused: nothing can be written there. StoreAway."""
+
+    @abstractmethod
+    def sweep(self) -> None:
+        """Remove drafts, and the folder of them: those of an export that was cut off, or that has ended."""
 
     @abstractmethod
     @contextmanager
@@ -130,8 +134,11 @@ class FolderTarget(Target):
         if self.root.exists() and not self.root.is_dir():
             raise TargetRefused(self.address, "is a file; must be a folder or s3://bucket/prefix")
         with self._errors():
-            shutil.rmtree(self.root / DRAFTS, ignore_errors=True)
-            (self.root / DRAFTS).mkdir(parents=True)
+            self.root.mkdir(parents=True, exist_ok=True)
+
+    def sweep(self) -> None:
+        """See `Target.sweep`."""
+        shutil.rmtree(self.root / DRAFTS, ignore_errors=True)
 
     @contextmanager
     def draft(self) -> Iterator[Path]:
@@ -189,7 +196,10 @@ def open_target(address: str, settings: Settings) -> Target:
     if not address.startswith("s3://"):
         if "://" in address:
             raise TargetRefused(address, _RULE)
-        return FolderTarget(Path(address).expanduser())
+        try:
+            return FolderTarget(Path(address).expanduser())
+        except RuntimeError:
+            raise TargetRefused(address, "there is no such user; a folder of that name is ./~...") from None
     bucket, _, prefix = address.removeprefix("s3://").strip("/").partition("/")
     if not _BUCKET.fullmatch(bucket):
         raise TargetRefused(address, _RULE)

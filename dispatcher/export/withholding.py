@@ -1,8 +1,9 @@
 """`--no-prompts`: a data set of which no file says a prompt.
 
-Withheld are the texts themselves, templates, the words that a template was filled with (labels of its names), what a
-message of a failed image may quote, and the name of a job that is the beginning of a prompt, as that of a job without
-a file is. Labels of rows stay, since a user named each of them; one that holds a whole prompt of its row goes too.
+Withheld are the texts themselves, templates, the words that a template was filled with (labels of its names), tokens of
+embeddings, options of callbacks, what a message of a failed image may quote, and the name of a job that is the
+beginning of a prompt, as that of a job without a file is. Labels of rows stay, since a user named each of them; one
+that holds a whole prompt of its row goes too.
 
 Hashes stay: they join the data set to the farm. Who guesses a recipe to the letter can confirm it by its hash.
 """
@@ -23,10 +24,10 @@ from storage.spec import Job, canonical
 from storage.spec.dimension import Factor, Table, Template, leaves
 from storage.spec.fields import PROMPT_KEYS
 from storage.spec.part import pieces_of
+from storage.spec.recipe import TELLING_KEYS, without_prompts
 
 COLUMNS: Final = ("prompt", "negative_prompt", "prompt_template")
 _QUOTING: Final = "detail"  # a message of a failed image
-_KEYED: Final = ("options", "recipe")  # JSON by recipe key
 _READ: Final = 1000  # texts of a template that a job's name is held against
 _RULE: Final = "says prompts, which --no-prompts withholds; name something else, or leave --no-prompts out"
 
@@ -40,7 +41,7 @@ class Withheld:
     def of(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """A flat row without it: null, or JSON that lacks those keys."""
         hidden: dict[str, Any] = dict.fromkeys((*COLUMNS, _QUOTING))
-        hidden |= {name: _without(row[name], PROMPT_KEYS) for name in _KEYED}
+        hidden |= {"options": _without(row["options"], TELLING_KEYS), "recipe": _untold(row["recipe"])}
         hidden |= {"labels": _without(row["labels"], self.labels)}
         hidden |= {name: None for label in self.labels if (name := LABEL_PREFIX + label) in row}
         return {**row, **hidden}
@@ -76,7 +77,7 @@ def check_withheld(options: ExportOptions, labels: Iterable[str]) -> None:
             raise InvalidSpec(option, column, _RULE)
     if options.captions and options.caption is None:
         raise InvalidSpec("--captions", None, "would write empty texts with --no-prompts; add --caption COLUMN")
-    named = set(_fields(options.name or "")) & {*PROMPT_KEYS, *withheld}
+    named = set(_fields(options.name or "")) & {*TELLING_KEYS, *withheld}
     if named:
         raise InvalidSpec("--name", options.name, f"{{{min(named)}}} {_RULE}")
 
@@ -144,6 +145,11 @@ def _fields(pattern: str) -> Iterator[str]:
                 yield from _fields(spec or "")
     except ValueError:  # told where the first name is made
         return
+
+
+def _untold(text: str | None) -> str | None:
+    """A recipe as JSON that tells no prompt."""
+    return None if text is None else canonical(without_prompts(json.loads(text))).decode()
 
 
 def _without(text: str | None, names: Iterable[str]) -> str | None:

@@ -47,7 +47,7 @@ COLUMNS: Final = (
     Column("model_digest", "string", "sha256 over every file of it that decides pixels"),
     Column("family", "string", "diffusers pipeline class of the checkpoint"),
     Column("models", "string", "digests of all models as JSON: key in the job to digest"),
-    Column("scheduler", "string", "sampler by its short name with options"),
+    Column("scheduler", "string", "sampler by its short name with options; own: that of the model"),
     Column("scheduler_class", "string", "diffusers class of the sampler"),
     Column("scheduler_options", "string", "options of the sampler as JSON"),
     Column("steps", "int64", "denoising steps"),

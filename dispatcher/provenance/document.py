@@ -35,8 +35,7 @@ def provenance(farm: Farm, row: JobRow, number: int) -> dict[str, Any]:
         licences = {model.digest: model.license for model in registry.listing(connection)}
     if image is None or row.models is None:
         never = f"no such take of image {show_number(place_of(number))}"
-        hint = never if take_of(number) else f"not rendered yet; 'farm watch {row.id}' follows the job"
-        raise UnknownName("image", show_number(number), hint)
+        raise UnknownName("image", show_number(number), never if take_of(number) else _not_rendered(row))
     return {
         "schema": PROVENANCE_SCHEMA,
         **_identity(row, image),
@@ -72,6 +71,12 @@ def _place(job: Job, row: JobRow, number: int) -> Place:
     if place is None:
         raise UnknownName("image", shown, "the job excludes this place")
     return place
+
+
+def _not_rendered(row: JobRow) -> str:
+    if row.is_open:
+        return f"not rendered yet; 'farm watch {row.id}' follows the job"
+    return f"not rendered, and the job is {row.state}; 'farm why {row.id}' says why"
 
 
 def _identity(row: JobRow, image: ImageRow) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from sqlalchemy import Connection
+
 from dispatcher.farm import Farm
 from dispatcher.provenance.pixels import pixel_hash, read_rgb
 from storage.errors import UnreadableFile
@@ -17,7 +19,7 @@ from storage.marks import reading
 from storage.phash import phash_of
 from storage.pictures import NotAPicture
 from storage.spec import digest
-from storage.sql import hashes
+from storage.sql import hashes, images
 from storage.sql.hashes import Name
 
 NEAREST: Final = 5  # candidates that look alike
@@ -34,6 +36,11 @@ class Candidate:
     job: str
     number: int
     distance: int | None = None  # bits of the perceptual hash that differ
+
+    @property
+    def is_alike(self) -> bool:
+        """Whether the picture is known to look like it."""
+        return self.distance is not None and self.distance <= FAR
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,17 +91,16 @@ def find_file(farm: Farm, file: Path) -> Finding:
     for by, names in (("file", exact), ("pixels", same)):
         if names:
             return Finding(by=by, candidates=_named(names), said=said)
-    near, searched = nearest(farm, phash_of(picture))
+    phash = phash_of(picture)
+    near, searched = nearest(farm, phash)
     with farm.database.read() as connection:
         looked: dict[str, Any] = {"said": said, "searched": searched, "unmeasured": hashes.unmeasured(connection)}
-    claimed = set(told) & {Name(one.job, one.number) for one in near}
-    if claimed:  # what it says and what it looks like agree
-        alike = {Name(one.job, one.number): one for one in near}
-        first = [alike[name] for name in told if name in claimed]
-        return Finding(by="record", candidates=tuple(first), **looked)
+        claimed = [_claimed(connection, name, phash) for name in told]
+    if alike := [one for one in claimed if one.is_alike]:  # what it says and what it looks like agree
+        return Finding(by="record", candidates=tuple(alike), **looked)
     if near:
         return Finding(by="looks", candidates=tuple(near), **looked)
-    return Finding(by="record" if told else None, candidates=_named(told), **looked)
+    return Finding(by="record" if claimed else None, candidates=tuple(claimed), **looked)
 
 
 def read_file(file: Path) -> bytes:
@@ -149,6 +155,14 @@ def _distances(farm: Farm, phash: str) -> Iterator[tuple[list[tuple[str, int, st
         for page in hashes.perceptual(connection):
             packed = np.frombuffer(bytes.fromhex("".join(row[2] for row in page)), dtype=">u8").astype(np.uint64)
             yield page, np.bitwise_count(packed ^ wanted)
+
+
+def _claimed(connection: Connection, name: Name, phash: str) -> Candidate:
+    """An image that a file says it is, and how far it looks from it."""
+    image = images.get(connection, name.job, name.number)
+    known = None if image is None else image.phash
+    distance = None if known is None else (int(known, 16) ^ int(phash, 16)).bit_count()
+    return Candidate(job=name.job, number=name.number, distance=distance)
 
 
 def _named(names: list[Name]) -> tuple[Candidate, ...]:

@@ -12,8 +12,10 @@ from storage.sql import images, jobs
 
 _WORDS: Final = {
     "file": "the same file", "pixels": "the same pixels in another file",
-    "record": "what the file says of itself", "looks": "what it looks like: bits of the perceptual hash that differ",
+    "record": "what the file says of itself, and it looks like it",
+    "looks": "what it looks like: bits of the perceptual hash that differ",
 }  # fmt: skip
+_UNPROVEN: Final = "what the file says of itself, and nothing else: it is not known to look like it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,8 @@ def tell(farm: Farm, file: Path) -> Told:
         image = images.get(connection, first.job, first.number)
     document = {
         "found": {
-            "by": finding.by, "means": _WORDS[str(finding.by)], "image_id": image_id(first.job, first.number),
+            "by": finding.by, "means": _UNPROVEN if _is_unproven(finding) else _WORDS[str(finding.by)],
+            "image_id": image_id(first.job, first.number),
             "candidates": [_shown(one) for one in finding.candidates],
         },
         "file_says": finding.said.to_json(),
@@ -54,8 +57,14 @@ def tell(farm: Farm, file: Path) -> Told:
 
 
 def _agrees(finding: Finding, recipe_hash: str | None) -> bool | None:
-    """Whether the file's own record is of the recipe that was found; None where it has none."""
-    return None if finding.said.recipe_hash is None else finding.said.recipe_hash == recipe_hash
+    """Whether the file's own record is of the recipe that was found; None where it has none, or led there alone."""
+    told = finding.said.recipe_hash
+    return None if told is None or _is_unproven(finding) else told == recipe_hash
+
+
+def _is_unproven(finding: Finding) -> bool:
+    """Whether nothing but the file's own word leads to the image."""
+    return finding.by == "record" and not finding.candidates[0].is_alike
 
 
 def _shown(one: Candidate) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from dispatcher.provenance.pixels import pixel_hash, psnr, read_rgb
 from dispatcher.replaying.originals import Original
-from storage.errors import FarmError
+from storage.errors import BlobMissing
 from storage.pictures import NotAPicture
 
 CLOSE_DB: Final = 40.0  # PSNR from which on two pictures count as one to the eye
@@ -68,13 +68,14 @@ def not_replayable(original: Original, reason: str) -> Graded:
 
 
 def grade(original: Original, anew: Anew) -> Graded:
-    """Hold the stored file, not what is recorded of it, against the new one."""
+    """Hold the stored file, not what is recorded of it, against the new one. Raises StoreAway."""
     changes = differences(original, anew)
     try:
         stored = original.load()
         old = read_rgb(stored)
-    except (FarmError, NotAPicture) as error:
-        reason = f"the stored file is not what was recorded: {error}{_recorded(original, anew)}"
+    except (BlobMissing, NotAPicture) as error:
+        what = "it is gone" if isinstance(error, BlobMissing) else "it cannot be read as a picture"
+        reason = f"the stored file is not what was recorded: {what}{_recorded(original, anew)}"
         return Graded(name=original.name, grade=Grade.C, reasons=(reason, *changes), picture=anew.picture)
     found = psnr(old, read_rgb(anew.picture))
     if found == math.inf:

@@ -60,7 +60,9 @@ def replay_job(farm: Farm, row: JobRow, *, count: int, seed: int, means: Means) 
     with farm.database.read() as connection:
         numbers = hashes.numbers_made(connection, row.id)
     if not numbers:
-        raise UserError(f"job {row.name} ({row.id}) has no images yet; 'farm watch {row.id}' follows it")
+        ended = f"and is {row.state}; 'farm why {row.id}' says why"
+        hint = f"yet; 'farm watch {row.id}' follows it" if row.is_open else ended
+        raise UserError(f"job {row.name} ({row.id}) has no images {hint}")
     job = farm.specs.load(row.id, spec_hash=row.spec_hash)
     originals = originals_of(farm, row, job, spread(numbers, count=count, seed=seed))
     return replay(farm, originals, ground=ground_of(farm, row, job), name=row.name, means=means)

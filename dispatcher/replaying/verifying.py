@@ -52,7 +52,8 @@ class Verified:
     linked: int = 0
     failed: int = 0
     rejected: int = 0
-    bytes: int = 0  # read
+    read: int = 0  # files
+    bytes: int = 0  # of them
     decoded: int = 0  # files whose pixels were held against the recorded ones
     measured: int = 0  # images that had no perceptual hash and have one now
     faults: list[Fault] = field(default_factory=list)
@@ -62,7 +63,8 @@ class Verified:
 class _Seen:
     """What came of a look at one file."""
 
-    size: int = 0  # bytes
+    size: int | None = None  # bytes; None: it is not there
+    is_decoded: bool = False  # its pixels were held against the recorded ones
     fault: Fault | None = None
     phash: str | None = None  # of an image that had none
 
@@ -90,10 +92,11 @@ def verify_job(farm: Farm, row: JobRow, *, pixels: bool, say: Say | None = None)
             found.made += len(made)
             found.linked += sum(one.linked_job is not None for one in made)
             found.rejected += sum(one.rejected is not None for one in made)
-            found.decoded += len(made) if decodes else 0
             looks = list(pool.map(lambda one: _look(farm, one, decodes=decodes, measures=pixels), made))
             for image, seen in zip(made, looks, strict=True):
-                found.bytes += seen.size
+                found.read += seen.size is not None
+                found.bytes += seen.size or 0
+                found.decoded += seen.is_decoded
                 if seen.fault is not None and _is_still_so(farm, image):
                     found.faults.append(seen.fault)
             found.measured += _keep(farm, row.id, [pair for pair in zip(made, looks, strict=True) if pair[1].phash])
@@ -144,8 +147,10 @@ def _look(farm: Farm, image: ImageRow, *, decodes: bool, measures: bool) -> _See
     except NotAPicture as error:
         return _Seen(size=size, fault=_fault(image, PIXELS, f"{image.key} {error}"))
     if decodes and pixel_hash(picture) != image.pixel_sha256:
-        return _Seen(size=size, fault=_fault(image, PIXELS, f"{image.key} shows other pixels than were recorded"))
-    return _Seen(size=size, phash=phash_of(picture) if measures and image.phash is None else None)
+        said = _fault(image, PIXELS, f"{image.key} shows other pixels than were recorded")
+        return _Seen(size=size, is_decoded=True, fault=said)
+    phash = phash_of(picture) if measures and image.phash is None else None
+    return _Seen(size=size, is_decoded=decodes, phash=phash)
 
 
 def _is_still_so(farm: Farm, image: ImageRow) -> bool:

@@ -13,6 +13,7 @@ from storage.spec.dimension import total
 from storage.spec.labels import short_values
 
 MAX_SOURCES = 20  # lines of files that values were read from
+MAX_TEXT = 240  # characters of a prompt in an example
 MAX_EMPTY = 100_000  # excluded places to look past for an example
 PNG_BYTES_PER_PIXEL = 1.75  # measured on photographs by the encoder's settings; flat pictures take less
 
@@ -61,7 +62,8 @@ def print_estimate(said: dict[str, Any]) -> None:
         click.echo(f"  source  {line}")
     for which in ("first", "last"):
         if said[which] is not None:
-            click.echo(f"  {which:<7} {json.dumps(said[which], ensure_ascii=False)}")
+            brief = {key: _brief(value) for key, value in said[which].items()}
+            click.echo(f"  {which:<7} {json.dumps(brief, ensure_ascii=False)}")
     click.echo(f"  bytes   about {human(said['bytes'])}")
 
 
@@ -73,6 +75,12 @@ def source_lines(sources: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
     more = len(sources) - MAX_SOURCES
     return [*lines, f"and {more} more files; --json has all of them"] if more > 0 else lines
+
+
+def _brief(value: Any) -> Any:
+    """A value of an example, for a screen: a long text is cut."""
+    is_long = isinstance(value, str) and len(value) > MAX_TEXT
+    return f"{value[: MAX_TEXT - 1]}…" if is_long else value
 
 
 def _first(job: Job) -> Place | None:

@@ -174,7 +174,7 @@ def _helps(row: JobRow, reason: Reason | None, board: Board) -> list[str]:
     drained = next((seat.node for seat in board.seats if seat.wish is not None), "NODE")
     ended = [f"./farm retry {row.id}"] if row.failed or row.state == JobState.FAILED else []
     known = {
-        Reason.ENDED: [*([f"./farm logs {row.id}"] if ended else []), *ended],
+        Reason.ENDED: [*([f"./farm logs {row.id}"] if ended or row.short else []), *ended],
         Reason.PAUSED: [f"./farm resume {row.id}"],
         Reason.BUDGET: [f"./farm resume {row.id} --max-device-hours H, with more hours than it has"],
         Reason.DEADLINE: [f"./farm resume {row.id} --deadline WHEN"],

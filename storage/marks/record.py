@@ -6,8 +6,8 @@ bytes. A reader knows it by `schema`:
     1   recipe, plan, libraries (files from before there were levels)
     2   level, recipe_hash; at level full also prompts, recipe, models, plan, libraries, encoding, software
 
-With `prompts: false` the recipe lacks every prompt, and `recipe_hash` is still that of the whole recipe: whoever has
-the job can match the file to it, and so can whoever guesses the prompt to the letter.
+With `prompts: false` the recipe lacks what tells a prompt, and `recipe_hash` is still that of the whole recipe: whoever
+has the job can match the file to it, and so can whoever guesses the prompt to the letter.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,8 @@ import PIL
 
 from storage.spec.canonical import canonical, digest
 from storage.spec.encoding import Encoding
-from storage.spec.fields import MODEL_KEYS, PROMPT_KEYS
+from storage.spec.fields import MODEL_KEYS
+from storage.spec.recipe import without_prompts
 
 RECORD_SCHEMA: Final = 2
 SOFTWARE: Final = "Seedfarm"
@@ -86,4 +87,4 @@ def models_in(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _disclosed(marks: Marks) -> dict[str, Any]:
-    return {key: value for key, value in marks.recipe.items() if marks.prompts or key not in PROMPT_KEYS}
+    return dict(marks.recipe) if marks.prompts else without_prompts(marks.recipe)

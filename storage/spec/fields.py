@@ -185,6 +185,11 @@ def holds_number(field: RecipeField) -> bool:
     return get_args(field.kind)[:1] in ((int,), (float,))
 
 
+def holds_switch(field: RecipeField) -> bool:
+    """Whether the key's value is true or false."""
+    return get_args(field.kind)[:1] == (bool,)
+
+
 def check_value(name: str, value: object, *, path: str) -> object:
     """Check one value of one recipe key and bring it to its stored form.
 

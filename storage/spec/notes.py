@@ -1,6 +1,6 @@
-"""What the prompts of a job say between the lines: refused where it cannot work, noted where it may be a mistake.
+"""What a job says between the lines: refused where it cannot work, noted where it may be a mistake.
 
-Looks at the words of a job file (a template and its lists), not at every text that they make.
+Of prompts it looks at the words of a job file (a template and its lists), not at every text that they make.
 """
 
 from collections.abc import Iterator
@@ -11,13 +11,14 @@ from storage.spec.dimension import Factor, Table, Template, Values, leaves
 from storage.spec.fields import PROMPT_KEYS
 from storage.spec.job import Spec
 from storage.spec.prompt_syntax import find_lora_tags, has_weights
+from storage.spec.quality import most_of_a_cell
 
 WEIGHTED: Final = "a1111"
 
 
 def notes(spec: Spec) -> list[str]:
     """What may be a mistake and is none for sure, a sentence each."""
-    said = [_unread_weights(spec)]
+    said = [_unread_weights(spec), _quota_out_of_reach(spec)]
     return [note for note in said if note is not None]
 
 
@@ -39,6 +40,16 @@ def _unread_weights(spec: Spec) -> str | None:
     return (
         f"{len(weighted)} prompt{' weighs' if one else 's weigh'} words, such as {shorten(min(weighted))}; "
         f"the brackets are read as text unless the job says weighting: {WEIGHTED}"
+    )
+
+
+def _quota_out_of_reach(spec: Spec) -> str | None:
+    most, accept = most_of_a_cell(spec), (spec.quality or {}).get("accept", 0)
+    if most is None or accept <= most:
+        return None
+    return (
+        f"quality.accept = {accept} cannot be reached: the job declares at most {most} of a cell, and only what is "
+        "rejected gets another seed; declare more images, such as more seeds"
     )
 
 

@@ -16,16 +16,19 @@
 scorer's name. A scorer without a bound is measured and rejects nothing.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from storage.spec.dimension import Factor
 from storage.spec.job import Spec
 
 FLAGS: Final = ("low_variance", "nsfw", "truncated")  # of storage.wire.messages.FLAGS: what is known of every picture
 SCORERS: Final = ("clip", "aesthetic", "safety")  # names of scores, and kinds of the models that give them
 NEXT_SEED: Final = "next_seed"
 TRIES: Final = 5
+_COUNTED: Final = 100_000  # places of one axis or table that are looked at to count cells
 
 Bounds = tuple[float | None, float | None]  # a score below the first or above the second rejects
 
@@ -71,3 +74,31 @@ def scorers_of(spec: Spec) -> dict[str, Mapping[str, Any]]:
     """What measures the pictures of a job, by name, in the order of SCORERS."""
     said = spec.quality or {}
     return {name: said[name] for name in SCORERS if name in said}
+
+
+def most_of_a_cell(spec: Spec) -> int | None:
+    """How many images a cell can have at most, by what the job declares.
+
+    None: the job has no cells, was extended, or is too large to tell at once.
+    """
+    per = (spec.quality or {}).get("per")
+    if per is None or spec.parts:
+        return None
+    found = 1
+    for factor in spec.dimensions:
+        count = _most_alike(factor, per)
+        if count is None:
+            return None
+        found *= count
+    return found if spec.draw is None else min(found, spec.draw["count"])
+
+
+def _most_alike(factor: Factor, per: list[str]) -> int | None:
+    """How many places of an axis or table say the same of the keys and labels in `per`; None: too many to tell."""
+    first = factor.at(0)
+    if not {*first.values, *first.labels} & {*per}:
+        return len(factor)
+    if len(factor) > _COUNTED:
+        return None
+    said = (factor.at(place) for place in range(len(factor)))
+    return max(Counter(tuple(str({**one.values, **one.labels}.get(key)) for key in per) for one in said).values())

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from storage.spec.canonical import digest
-from storage.spec.fields import FIELDS, IMAGE_KEYS, MODEL_KEYS, SCHEDULER_KEYS, Cost
+from storage.spec.fields import FIELDS, IMAGE_KEYS, MODEL_KEYS, PROMPT_KEYS, SCHEDULER_KEYS, Cost
 from storage.spec.schedulers import SCHEDULERS
 
 RECIPE_SCHEMA: Final = 2  # 1 wrote every key, silent ones as null
@@ -16,6 +16,8 @@ CHECKPOINT: Final = "checkpoint"
 SAFETY_CHECKER: Final = "safety_checker"
 CALLBACK: Final = "callback"
 CODE: Final = "code"  # of a callback in a recipe: the digest of what it runs
+_TELLING: Final = {"embeddings": "token", "callbacks": "options"}  # a word of the prompt; whatever a job tells its code
+TELLING_KEYS: Final = frozenset({*PROMPT_KEYS, *_TELLING})  # that may say a prompt, or words of one
 _SAYS_NOTHING: Final[Mapping[str, Any]] = {
     "safety_checker": "off", "long_prompts": "refuse", "weighting": "none", "watermark": False, "mask_invert": False,
     "mask_blur": 0, "clip_skip": 0,
@@ -138,6 +140,18 @@ def _loras(values: Mapping[str, Any], models: Mapping[str, ModelFacts]) -> list[
         {"model": models[model_key("lora", entry["model"])].digest, "scale": entry["scale"] * factor}
         for entry in values.get("loras") or []
     ]
+
+
+def without_prompts(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe that tells no prompt: tokens of embeddings and options of callbacks go too."""
+    return {key: _untold(key, value) for key, value in recipe.items() if key not in PROMPT_KEYS}
+
+
+def _untold(key: str, value: Any) -> Any:
+    hidden = _TELLING.get(key)
+    if hidden is None:
+        return value
+    return [{name: said for name, said in entry.items() if name != hidden} for entry in value]
 
 
 def _embeddings(values: Mapping[str, Any], models: Mapping[str, ModelFacts]) -> list[dict[str, Any]]:

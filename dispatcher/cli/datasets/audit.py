@@ -105,8 +105,13 @@ def _many(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
+def _job(row: "JobRow") -> str:
+    ended = row.done + row.failed
+    return f"{row.name} ({row.id}){f', {ended} of {row.images} images so far' if ended < row.images else ''}"
+
+
 def _print_diff(a: "JobRow", b: "JobRow", found: "Difference") -> None:
-    click.echo(f"A {a.name} ({a.id})\nB {b.name} ({b.id})")
+    click.echo(f"A {_job(a)}\nB {_job(b)}")
     click.echo(f"recipes: {found.only_a} only in A, {found.only_b} only in B, {found.both} in both")
     for letter, numbers in (("A", found.examples_a), ("B", found.examples_b)):
         if numbers:

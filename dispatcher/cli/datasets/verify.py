@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from dispatcher.cli.common import echo_json, json_option, open_farm
 
@@ -49,6 +50,7 @@ def verify(
     """
     from storage.sql import jobs
 
+    _check_options(replays=count is not None)
     farm = open_farm()
     with farm.database.read() as connection:
         row = jobs.find(connection, job)
@@ -107,6 +109,18 @@ def rerun(image: str, number: str | None, to: Path | None, devices: str, keep: b
     return 1 if graded.picture is None else 0
 
 
+def _check_options(*, replays: bool) -> None:
+    """Refuse options that the other kind of look would ignore. Raises InvalidSpec."""
+    from storage.errors import InvalidSpec
+
+    context = click.get_current_context()
+    for name in ("bytes_only",) if replays else ("seed", "expect", "keep", "devices", "verbose"):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            rule = "looks at stored files, and --replay renders; leave one of them out"
+            option = f"--{name.replace('_', '-')}"
+            raise InvalidSpec(option, None, rule if replays else "is about --replay N; add it, or leave this out")
+
+
 class _Told:
     """Says how far something is, on stderr, when it got farther."""
 
@@ -121,15 +135,13 @@ class _Told:
 
 
 def _rerun(farm: "Farm", image: str, number: str | None, *, means: "Means") -> Any:
-    from dispatcher.cli.datasets.naming import find_image
+    from dispatcher.cli.datasets.naming import check_is_file, find_image
     from dispatcher.replaying.alone import rerun_file, rerun_image
-    from storage.errors import UserError
 
     if number is not None:
         row, place = find_image(farm, image, number)
         return rerun_image(farm, row, place, means=means)
-    if not Path(image).is_file():
-        raise UserError(f"{image}: no such file; for an image of a job give its number too, such as {image} 12")
+    check_is_file(Path(image))
     return rerun_file(farm, Path(image), means=means)
 
 
@@ -155,8 +167,11 @@ def _verify(farm: "Farm", row: "JobRow", *, pixels: bool, as_json: bool) -> int:
         echo_json({"job": row.id, "name": row.name, **asdict(found), "faults": faults})
         return 1 if found.faults else 0
     click.echo(f"job {row.name} ({row.id}): {found.made} of {row.images} images made{_more(found)}")
+    if not found.made:
+        click.echo(f"there is nothing to read; './farm show {row.id}' counts its images")
+        return 0
     decoded = f", the pixels of {found.decoded}" if found.decoded else ""
-    read = f"{counted(found.made, 'file')}, {human(found.bytes)}{decoded}"
+    read = f"{counted(found.read, 'file')}, {human(found.bytes)}{decoded}"
     click.echo(f"read {read}, in {time.monotonic() - begun:.1f} s")
     for fault in found.faults[:_SHOWN]:
         click.echo(f"  {fault}")
@@ -188,22 +203,15 @@ def _replay_json(row: "JobRow", graded: "Sequence[Graded]", *, seed: int, bad: i
 
 
 def _print_grades(row: "JobRow", graded: "Sequence[Graded]", *, seed: int, verbose: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from dispatcher.replaying.grading import MEANING, counts, reasons, worst_psnr
 
     click.echo(f"job {row.name} ({row.id}): {len(graded)} of {row.done} images rendered again (draw {seed})")
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("grade")
-    table.add_column("images", justify="right")
-    table.add_column("is")
+    click.echo("grade  images  is")
     for grade, count in counts(graded).items():
-        table.add_row(str(grade), str(count), MEANING[grade])
-    Console().print(table)
-    worst = worst_psnr(graded)
-    if worst is not None:
-        click.echo(f"worst PSNR: {'none, all pixels are equal' if worst == math.inf else f'{worst:.1f} dB'}")
+        click.echo(f"{grade:<5}  {count:>6}  {MEANING[grade]}")
+    if (worst := worst_psnr(graded)) is not None:
+        compared = "all pixels" if all(one.psnr is not None for one in graded) else "all pixels that can be compared"
+        click.echo(f"worst PSNR: {f'none, {compared} are equal' if worst == math.inf else f'{worst:.1f} dB'}")
     for grade, reason, times in reasons(graded):
         click.echo(f"  {grade}: {times} x {reason}")
     for one in graded if verbose else ():

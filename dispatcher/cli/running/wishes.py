@@ -123,7 +123,8 @@ def retry(job: str, numbers: tuple[int, ...]) -> None:
     with farm.database.write() as connection:
         row = jobs.get(connection, jobs.find(connection, job).id, lock=True)
         _need(row.state != JobState.CANCELLED, row, "cannot be tried again; 'farm submit --new' starts another one")
-        _need(bool(row.failed) or row.state == JobState.FAILED, row, "has no failed images")
+        rejected = f"; those rejected, {row.rejected}, are made: see 'farm logs {row.id}'" if row.rejected else ""
+        _need(bool(row.failed) or row.state == JobState.FAILED, row, f"has no failed images{rejected}")
         found = sorted({image.number for image in endings.failed(connection, row.id, numbers)})
         sound = _shown(sorted({*numbers} - {*found}))
         _need(bool(found) or not numbers, row, f"has no failed image {sound}; see 'farm logs {row.id}'")

@@ -35,26 +35,36 @@ def image(job: str, number: str | None, to: Path | None) -> int:
             made = image_rows.get(connection, row.id, place)
         if made is None or made.key is None:
             raise UnknownName("picture of image", number, "it failed; see 'failure' in 'farm image'")
-        write_file(to, farm.store.get(made.key))
+        _copy(farm, made.key, to)
     echo_json(said)
     return 0
 
 
 def _image_of_file(farm: Farm, file: Path, *, to: Path | None) -> int:
+    from dispatcher.cli.datasets.naming import check_is_file
     from dispatcher.provenance.telling import tell
     from dispatcher.wording import counted
-    from storage.errors import UserError
 
-    if not file.is_file():
-        raise UserError(f"{file}: no such file; for an image of a job give its number too, such as {file} 12")
+    check_is_file(file)
     told = tell(farm, file)
     if to is not None and told.stored is not None:
-        write_file(to, farm.store.get(told.stored))
+        _copy(farm, told.stored, to)
     echo_json(told.document)
     if left := told.document["unmeasured"]:
         which = f"{counted(left, 'image')} of the farm {'has' if left == 1 else 'have'} no perceptual hash"
         click.echo(f"note: {which}, as older farms made none; './farm verify JOB' makes them", err=True)
     return 0 if told.document["found"] is not None else 1
+
+
+def _copy(farm: Farm, key: str, to: Path) -> None:
+    from storage.errors import BlobMissing, PermanentError
+
+    try:
+        data = farm.store.get(key)
+    except BlobMissing as error:
+        hint = "'farm rerun' renders it again, 'farm fsck' finds all that are lost"
+        raise PermanentError(f"{error}; {hint}") from None
+    write_file(to, data)
 
 
 @click.command()

@@ -66,7 +66,7 @@ def croissant(
 
 
 def _provenance(jobs: Sequence[JobFacts], versions: Mapping[str, str]) -> dict[str, Any]:
-    """PROV-O: the rendering, what it used, and what the values came from."""
+    """PROV-O: the rendering, what it used, the software and the operator's code, and what the values came from."""
     models = [
         {"@type": "prov:Entity", "@id": model.page or model.digest or model.name, "name": model.name,
          "identifier": model.digest or "unknown"}
@@ -76,6 +76,13 @@ def _provenance(jobs: Sequence[JobFacts], versions: Mapping[str, str]) -> dict[s
         {"@type": "prov:SoftwareAgent", "name": name, "softwareVersion": said}
         for name, said in sorted({"seedfarm": software_version(), **versions}.items())
     ]
+    libraries += [
+        {"@type": "prov:SoftwareAgent", "name": f"{kind} {name}", "softwareVersion": version, "identifier": digest}
+        for kind, name, version, digest in sorted(
+            {(fact.kind, fact.name, fact.distribution or "unknown", fact.digest or "unknown")
+             for job in jobs for fact in job.code}
+        )
+    ]  # fmt: skip
     sources = {(source.name, source.sha256) for job in jobs for source in job.sources}
     derived = [{"@type": "prov:Entity", "name": name, "sha256": sha256} for name, sha256 in sorted(sources)]
     return {

@@ -7,7 +7,8 @@ from typing import Any
 
 from storage.errors import ModelMissing
 from storage.models.sources import HubSource, parse_hub, stored_digest
-from storage.spec.fields import PROMPT_KEYS
+from storage.spec.quality import SCORERS
+from storage.spec.recipe import TELLING_KEYS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,11 +16,16 @@ class ModelFact:
     """A model that a job renders with."""
 
     name: str  # in the job file; of a path its last part
-    kind: str  # checkpoint, lora, ...
+    kind: str  # checkpoint, lora, ...; of a scorer the name of its score
     source: str | None  # owner/name@commit of the hub; None: files of the farm
     digest: str | None  # None until a worker resolved it
     family: str | None
     license: str | None  # as registered; None: nobody said
+
+    @property
+    def scores(self) -> bool:
+        """Whether it measured images and drew none."""
+        return self.kind in SCORERS
 
     @property
     def page(self) -> str | None:
@@ -28,6 +34,16 @@ class ModelFact:
         if found is None:
             return None
         return f"{found.page}/tree/{found.revision}" if found.is_frozen else found.page
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CodeFact:
+    """Code of an operator's own that had a hand in the images."""
+
+    name: str  # of its entry point
+    kind: str  # callback, watermark
+    distribution: str | None  # name and version; None, as the digest: in jobs from before it was recorded
+    digest: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +88,7 @@ class JobFacts:
     combinations: int | None = None  # of its axes, where it renders only some of them
     draw_seed: int | None = None  # of the random sample that it renders
     excludes: bool = False  # whether it leaves out combinations by name
+    code: tuple[CodeFact, ...] = ()
 
 
 def without_prompts(job: JobFacts) -> JobFacts:
@@ -81,10 +98,10 @@ def without_prompts(job: JobFacts) -> JobFacts:
     enough to be guessed by its hash.
     """
     axes = (
-        replace(axis, examples=(), template=None, withheld=True) if set(axis.keys) & set(PROMPT_KEYS) else axis
+        replace(axis, examples=(), template=None, withheld=True) if set(axis.keys) & TELLING_KEYS else axis
         for axis in job.axes
     )
-    fixed = {key: value for key, value in job.fixed.items() if key not in PROMPT_KEYS}
+    fixed = {key: value for key, value in job.fixed.items() if key not in TELLING_KEYS}
     return replace(job, axes=tuple(axes), fixed=fixed, sources=())
 
 

@@ -6,11 +6,20 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from dispatcher.export.card.facts import AxisFact, JobFacts, ModelFact, SourceFact, shown_model, shown_source
+from dispatcher.export.card.facts import (
+    AxisFact,
+    CodeFact,
+    JobFacts,
+    ModelFact,
+    SourceFact,
+    shown_model,
+    shown_source,
+)
 from storage.spec import Job, Spec
 from storage.spec.dimension import Chain, Derived, Factor, total
 from storage.spec.fields import FIELDS
 from storage.spec.labels import label
+from storage.spec.named_code import code_of
 from storage.spec.part import pieces_of
 from storage.spec.product import find_derived
 from storage.spec.recipe import is_idle
@@ -38,7 +47,7 @@ def facts_of(connection: Connection, row: JobRow, job: Job) -> JobFacts:
         axes=tuple(_axes(spec)), fixed=dict(_fixed(spec)), sources=tuple(_sources(spec)),
         plans=tuple(bodies[key] for key in sorted(bodies)), output=spec.output, quality=spec.quality,
         combinations=_combinations(job), draw_seed=None if spec.draw is None else spec.draw["seed"],
-        excludes=bool(spec.exclude),
+        excludes=bool(spec.exclude), code=tuple(_code(row, spec)),
     )  # fmt: skip
 
 
@@ -52,6 +61,16 @@ def _models(connection: Connection, row: JobRow, spec: Spec) -> Iterator[ModelFa
             source=shown_source(entry["source"]), digest=None if facts is None else facts.digest,
             family=None if facts is None else facts.family,
             license=None if facts is None else licences.get(facts.digest),
+        )  # fmt: skip
+
+
+def _code(row: JobRow, spec: Spec) -> Iterator[CodeFact]:
+    resolved = row.models or {}
+    for key, named in sorted(code_of(spec).items()):
+        facts = resolved.get(key)
+        yield CodeFact(
+            name=named["source"], kind=named["kind"], distribution=None if facts is None else facts.family,
+            digest=None if facts is None else facts.digest,
         )  # fmt: skip
 
 

@@ -56,8 +56,9 @@ def _source(model: ModelFact) -> str:
 
 
 _INTRO: Final = (
-    "The images were made by the models below. A licence stands here as the hub told it when the model was registered "
-    "with the farm; nobody has read the licence texts for this file."
+    "The images were made by the models below, and scored by those of kind clip, aesthetic or safety. A licence stands "
+    "here as the hub told it when the model was registered with the farm; nobody has read the licence texts for this "
+    "file."
 )
 _CHECKS: Final = (
     "- What each licence says of images that the model makes: some restrict what they may be used for, or want to be "

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from dispatcher.export.card.finishing import README
+from dispatcher.export.card.licences import NOTES
 from dispatcher.export.card.sums import SUMS, read_sums
 from dispatcher.export.index import INDEX, Index, IndexRefused
 from dispatcher.export.targets import FolderTarget
@@ -20,6 +21,7 @@ MAX_FILES: Final = 100_000  # of a repository, as the hub advises
 MAX_ENTRIES: Final = 10_000  # of a folder, which the hub enforces
 MAX_BYTES: Final = 50 * 10**9  # of a file
 _FRONT: Final = re.compile(r"---\n(.*?)\n---\n", re.DOTALL)
+_EDITED: Final = (README, NOTES)  # by people, who decide on a licence
 _SPARED: Final = (".git/", ".cache/")  # not ours, and never sent
 
 
@@ -153,5 +155,6 @@ def _check_hashes(root: Path, entries: Sequence[Entry]) -> None:
     for entry in entries:
         with (root / entry.name).open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
-                rule = f"is not what {SUMS} says; give 'farm export' with --check again"
-                raise NotPublishable(root / entry.name, rule)
+                edited = f"if you edited it, write there what 'sha256sum {entry.name}' prints; if not, "
+                advice = (edited if entry.name in _EDITED else "") + "give 'farm export' with --check again"
+                raise NotPublishable(root / entry.name, f"is not what {SUMS} says; {advice}")

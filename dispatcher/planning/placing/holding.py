@@ -35,7 +35,8 @@ def why_held(row: JobRow, *, now: float, under_way_s: float) -> WhyNot | None:
     """
     if not row.is_open:
         again = "; its failed images go out again with the dispatcher's next round" if row.retry is not None else ""
-        return WhyNot(Reason.ENDED, _ENDED[row.state].format(reason=row.reason) + again)
+        short = "; its rules ask for more accepted images than there are" if row.short else ""
+        return WhyNot(Reason.ENDED, _ENDED[row.state].format(reason=row.reason) + short + again)
     if row.state in _STANDS:
         reason, says = _STANDS[row.state]
         resumed = "; it was told to go on, and the dispatcher's next round does so" if row.wish == Wish.RESUME else ""

@@ -22,7 +22,7 @@ from storage.spec.file.jobfile import (
 from storage.spec.file.tables import Tables
 from storage.spec.file.tables.source import TABLES
 from storage.spec.file.templates import template_of
-from storage.spec.file.values import NUMBER_KEYS, WHOLE_NUMBER_KEYS, cell_value, checked, label_text, number_of
+from storage.spec.file.values import NUMBER_KEYS, WHOLE_NUMBER_KEYS, cell_value, checked, label_text
 
 SEED_DEPENDS_ON = ("prompt", "model")  # what a derived seed hashes unless the job says otherwise
 WHERE = frozenset({"file", "files", "dataset", "split", "config"})  # what names a table
@@ -104,7 +104,8 @@ class SourceReader:
                 _check_text(source, path=path)
                 return list(self._tables.lines(source.file, key=path, limit=source.limit))
             case FileSource() | FilesSource() | DatasetSource():
-                return [cells[0] for _, cells in self._column_rows(source, path=path)]
+                rows = self._column_rows(source, path=path)
+                return [_filled(cells[0], path=f"{row}, {source.column}") for row, cells in rows]
         return list(source)
 
     def _values(self, key: str, source: Any, *, path: str) -> list[Any]:
@@ -115,8 +116,8 @@ class SourceReader:
                 raise InvalidSpec(path, source.model_dump(), rule)
             return self._inputs.take_all(source, path=path)
         values = self.words(source, path=path)
-        if isinstance(source, FileSource) and key in NUMBER_KEYS:
-            values = [number_of(text) for text in values]
+        if isinstance(source, FileSource):
+            values = [cell_value(key, text) for text in values]
         if key in IMAGE_KEYS:
             return [
                 None if value is None else self._inputs.take(value, path=f"{path}[{place}]")
@@ -140,6 +141,12 @@ class SourceReader:
         if key in IMAGE_KEYS and value is not None:
             value = self._inputs.take(value, path=path)
         return checked(key, value, path=path)
+
+
+def _filled(cell: object, *, path: str) -> object:
+    if cell is None:
+        raise InvalidSpec(path, None, "is empty, and a template cannot do without; fill it, or leave the row out")
+    return cell
 
 
 def _where(source: FileSource | FilesSource | DatasetSource | Rows) -> dict[str, str]:

@@ -142,17 +142,15 @@ class Wildcards:
 
     def _read(self, name: str, *, within: tuple[str, ...]) -> list[str]:
         file = str(PurePosixPath(self._folder) / f"{name}.txt")
-        lines = self._tables.lines(file, key=f"{self._path}.wildcards")
+        lines = self._tables.lines(file, key=f"{self._path}.wildcards", comments="#")
         words: list[str] = []
         size = 0
-        for line in (line for line in lines if not line.lstrip().startswith("#")):
+        for line in lines:
             for word in self._texts(line.strip(), file=file, within=within):
                 words.append(word)
                 size += len(word)
                 if len(words) > MAX_WORDS or size > MAX_TABLE_BYTES:
                     raise UnreadableFile(file, f"stands for more than {MAX_WORDS} texts; divide it")
-        if not words:
-            raise UnreadableFile(file, "holds no words; write one a line")
         return words
 
     def _texts(self, line: str, *, file: str, within: tuple[str, ...]) -> Iterator[str]:

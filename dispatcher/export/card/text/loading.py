@@ -17,7 +17,7 @@ def loading(index: Index, *, suffix: str) -> str:
         index: Of the export.
         suffix: Of the pictures: png, jpg or webp.
     """
-    parts = ["## How to load it", _INTRO]
+    parts = ["## How to load it", _INTRO if index.shards else _EMPTY]
     for name, piece in snippets(index, suffix=suffix).items():
         parts.append(f"{_TITLES[name]}:\n\n```python\n{piece}\n```")
     return "\n\n".join(parts)
@@ -25,9 +25,13 @@ def loading(index: Index, *, suffix: str) -> str:
 
 _INTRO: Final = 'The code runs in this folder. From the hub: `load_dataset("owner/name", split=...)`.'
 
+_EMPTY: Final = "No image is in the data set, so libraries of data sets find nothing to load."
+
 
 def snippets(index: Index, *, suffix: str) -> Mapping[str, str]:
     """The pieces of code by what they use."""
+    if not index.shards:
+        return {"pandas": _PANDAS}
     split, column = next(iter(index.splits), "train"), "prompt" if index.says_prompts else "scheduler"
     found = {}
     if index.format in ("webdataset", "imagefolder", "parquet"):
@@ -35,7 +39,7 @@ def snippets(index: Index, *, suffix: str) -> Mapping[str, str]:
         image = f'row["{suffix}"]' if index.format == "webdataset" else 'row["image"]'
         found["datasets"] = _DATASETS.format(split=split, image=image, told=told)
     if index.format == "webdataset":
-        names = index.splits[split]["shards"] if index.splits else []
+        names = index.splits[split]["shards"]
         found["webdataset"] = _WEBDATASET.format(shards=_braces(names), suffix=suffix, column=column)
     if index.format == "folder":
         found["plain"] = _PLAIN.format(pattern=data_files(index, split, suffix=suffix))
@@ -45,7 +49,7 @@ def snippets(index: Index, *, suffix: str) -> Mapping[str, str]:
 def _braces(names: list[str]) -> str:
     """The shards as webdataset lists them: "data/train-{000000..000003}.tar"."""
     if len(names) < 2:
-        return names[0] if names else "data/train-000000.tar"
+        return names[0]
     first, last = names[0], names[-1]
     head, _, low = first.removesuffix(".tar").rpartition("-")
     return f"{head}-{{{low}..{last.removesuffix('.tar').rpartition('-')[2]}}}.tar"

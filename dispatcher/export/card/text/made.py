@@ -1,10 +1,10 @@
 """The card's part on how the images were made: models, axes, sources, plans, libraries. Pure."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from dispatcher.export.card.facts import AxisFact, JobFacts, ModelFact
+from dispatcher.export.card.facts import AxisFact, CodeFact, JobFacts, ModelFact
 from dispatcher.export.card.licences import NOTES, UNKNOWN, models_of
 from dispatcher.export.card.tallying import Tally
 from dispatcher.export.card.text.escaping import cell, code, line, number, table
@@ -15,7 +15,9 @@ _SHOWN: Final = 12  # values of a label
 
 def made(jobs: Sequence[JobFacts], tally: Tally) -> str:
     """The section, with its headings."""
-    parts = [_jobs(jobs), _models(models_of(jobs))]
+    models = models_of(jobs)
+    parts = [_jobs(jobs), _models([model for model in models if not model.scores])]
+    parts += [_scorers([model for model in models if model.scores]), _code({fact for job in jobs for fact in job.code})]
     parts += [_varied(job, alone=len(jobs) == 1) for job in jobs[:10]]
     parts += [_labels(tally), _sources(jobs), _numbers(tally)]
     return "## How it was made\n\n" + "\n\n".join(part for part in parts if part)
@@ -32,13 +34,35 @@ def _jobs(jobs: Sequence[JobFacts]) -> str:
 
 
 def _models(models: Sequence[ModelFact]) -> str:
+    listed = _listed(models)
+    return f"### Models\n\n{listed}\n\nFull digests and what is left to check stand in [{NOTES}]({NOTES})."
+
+
+def _scorers(models: Sequence[ModelFact]) -> str:
+    said = "These measured the images and drew none; the scores are columns of the tables."
+    return f"### Scorers\n\n{said}\n\n{_listed(models)}" if models else ""
+
+
+def _listed(models: Sequence[ModelFact]) -> str:
     rows = [
         (cell(model.name), model.kind, cell(model.family) if model.family else UNKNOWN, _source(model),
          code(_short(model.digest)) if model.digest else UNKNOWN, cell(model.license) if model.license else UNKNOWN)
         for model in models
     ]  # fmt: skip
-    listed = table(("model", "kind", "family", "source", "digest", "licence"), rows)
-    return f"### Models\n\n{listed}\n\nFull digests and what is left to check stand in [{NOTES}]({NOTES})."
+    return table(("model", "kind", "family", "source", "digest", "licence"), rows)
+
+
+def _code(found: Collection[CodeFact]) -> str:
+    """Code that is no part of the farm: without its digest nobody knows what was run."""
+    if not found:
+        return ""
+    rows = [
+        (cell(fact.name), fact.kind, cell(fact.distribution) if fact.distribution else UNKNOWN,
+         code(fact.digest) if fact.digest else UNKNOWN)
+        for fact in sorted(found, key=lambda fact: (fact.kind, fact.name, fact.digest or ""))
+    ]  # fmt: skip
+    said = "Code of the farm's owner had a hand in the images. A digest is of the module that was named."
+    return f"### Code\n\n{said}\n\n{table(('name', 'kind', 'distribution', 'digest'), rows)}"
 
 
 def _source(model: ModelFact) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from dispatcher.export.card.facts import JobFacts
+from dispatcher.export.card.facts import JobFacts, shown_model
 from dispatcher.export.card.tallying import Counts, Tally
 from dispatcher.export.card.text.escaping import cell, code, number, percent, table
 
@@ -32,13 +32,13 @@ def outcome(jobs: Sequence[JobFacts], tally: Tally, plots: Sequence[tuple[str, s
 
 def _summary(tally: Tally) -> str:
     all_ = tally.all
-    left = "" if all_.lost else " Nothing was rejected and nothing failed."
-    return (
-        f"Of {number(all_.images)} images looked at, {number(all_.exported)} are in the data set, "
-        f"{number(all_.rejected)} {'was' if all_.rejected == 1 else 'were'} rejected by quality rules, "
-        f"{number(all_.failed)} failed.{left} The tables in "
-        "`metadata/` have a row for each, with the reason."
+    lost = (
+        f", {number(all_.rejected)} {'was' if all_.rejected == 1 else 'were'} rejected by quality rules, "
+        f"{number(all_.failed)} failed. The tables in `metadata/` have a row for each, with the reason."
     )
+    none = "; none was rejected and none failed. The tables in `metadata/` have a row for each."
+    counted = f"Of {number(all_.images)} images looked at, {number(all_.exported)} are in the data set"
+    return counted + (lost if all_.lost else none)
 
 
 def _reasons(tally: Tally) -> str:
@@ -52,7 +52,8 @@ def _reasons(tally: Tally) -> str:
 def _by(key: str, found: Mapping[Any, Counts]) -> str:
     if not found:
         return ""
-    rows = [(_value(value), *_cells(counts)) for value, counts in list(found.items())[:TOP]]
+    shown = {value: shown_model(value) if key == "model" and value else value for value in found}
+    rows = [(_value(shown[value]), *_cells(counts)) for value, counts in list(found.items())[:TOP]]
     rest = list(found.values())[TOP:]
     rows += [(f"{len(rest)} more", *_cells(_total(rest)))] if rest else []
     return f"### By {key.replace('_', ' ')}\n\n{table((key.replace('_', ' '), *_HEAD), rows, right=5)}"

@@ -29,19 +29,21 @@ class Tables:
         self._base = base
         self.sources: list[dict[str, Any]] = []  # what was read: key of the job file, name, sha256, rows
 
-    def lines(self, name: str, *, key: str, limit: int | None = None) -> list[str]:
+    def lines(self, name: str, *, key: str, limit: int | None = None, comments: str | None = None) -> list[str]:
         """The lines of a text file, empty ones skipped.
 
         Args:
             name: As the job file has it.
             key: Where it stands in the job file.
             limit: How many at most.
+            comments: What lines begin with that are skipped too.
 
         Raises:
             UnreadableFile: It is no text, or empty.
         """
         text, sha256 = _text(self._base / name, max_bytes=MAX_TABLE_BYTES)
-        found = list(islice(lines_of(text), limit))
+        said = (line for line in lines_of(text) if comments is None or not line.lstrip().startswith(comments))
+        found = list(islice(said, limit))
         if not found:
             raise UnreadableFile(self._base / name, "holds no values; write one a line")
         self._note(key, name, sha256=sha256, rows=len(found))

@@ -24,6 +24,7 @@ def delimited(text: str, columns: Sequence[str], *, file: Path, delimiter: str) 
         UnreadableFile: It is no table.
     """
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    row = 0
     try:
         header = list(reader.fieldnames or [])
         if len(set(header)) < len(header):
@@ -37,7 +38,8 @@ def delimited(text: str, columns: Sequence[str], *, file: Path, delimiter: str) 
                 raise NoColumn(missing, header)
             yield tuple(record[column] for column in columns)
     except csv.Error as error:
-        raise UnreadableFile(file, f"not a table: {error}") from None
+        where = f"{file}, row {row + 1}"  # a quote that nothing closes ends at the end of the file, and stands here
+        raise UnreadableFile(where, f"not a table: {error}; a quote within a quoted cell is written twice") from None
 
 
 def objects(text: str, columns: Sequence[str], *, file: Path) -> Iterator[tuple[object, ...]]:
@@ -60,9 +62,14 @@ def objects(text: str, columns: Sequence[str], *, file: Path) -> Iterator[tuple[
 
 def _object(words: str, *, where: str) -> dict[str, Any]:
     try:
-        record = json.loads(words)
+        record = json.loads(words, parse_constant=_constant)
     except (ValueError, RecursionError) as error:
         raise UnreadableFile(where, f"not JSON: {error}") from None
     if not isinstance(record, dict):
         raise UnreadableFile(where, "must be a JSON object")
     return record
+
+
+def _constant(name: str) -> float | None:
+    """What a number is that JSON has no word for: NaN is how a missing one is often written."""
+    return None if name == "NaN" else float(name)
