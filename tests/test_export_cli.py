@@ -72,6 +72,16 @@ def test_an_interrupted_export_says_how_to_go_on(desk: ExportDesk, call: Call, m
     assert ended.stderr.strip() == "stopped; the same command goes on behind the last finished shard"
 
 
+def test_a_model_that_rows_name_by_a_place_on_this_host_is_told(desk: ExportDesk, call: Call, tmp_path: Path) -> None:
+    (tmp_path / "sd").mkdir()
+    named, placed = desk.painted(), desk.painted(model=str(tmp_path / "sd"))
+
+    quiet, loud = call(named, "--to", "a", "--dry-run"), call(placed, "--to", "b", "--dry-run")
+
+    assert "model add" not in quiet.stderr
+    assert f"its rows name the model {tmp_path}/sd as the job file does; './farm model add" in loud.stderr
+
+
 def test_a_selection_that_leaves_nothing_is_told(desk: ExportDesk, call: Call) -> None:
     job = desk.painted()
 

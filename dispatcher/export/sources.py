@@ -59,6 +59,13 @@ def labels_of(sources: Sequence[Source]) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
+def paths_of(sources: Sequence[Source]) -> tuple[str, ...]:
+    """What a job file calls models by, and rows repeat, where that is a place on a host: "/home/me/sd"."""
+    models = (item for source in sources for item in source.job.spec.models.items())
+    names = {key.removeprefix(f"{facts['kind']}:") for key, facts in models}
+    return tuple(sorted(name for name in names if name.startswith(("/", "~"))))
+
+
 def label_columns(labels: Sequence[str]) -> tuple[str, ...]:
     """The labels that get a column of their own; the others stand in `labels` alone."""
     return tuple(name for name in labels if not name.endswith(_SPECIAL))

@@ -1,6 +1,7 @@
 """The command that makes a data set of jobs."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,7 @@ def export(jobs: tuple[str, ...], to: str, as_json: bool, plain: bool, dry_run: 
     from dispatcher.export.beginning import check_wish
     from dispatcher.export.engine import Exporter, Way
     from dispatcher.export.following import following
-    from dispatcher.export.sources import sources_of
+    from dispatcher.export.sources import paths_of, sources_of
     from dispatcher.export.targets import open_target
 
     signing = _signing(said.pop("sign"), said.pop("sign_key"))
@@ -77,7 +78,9 @@ def export(jobs: tuple[str, ...], to: str, as_json: bool, plain: bool, dry_run: 
     options = _options(said, signing)
     farm = open_farm()
     target = open_target(to, farm.settings)
-    exporter = Exporter(farm, target, check_wish(sources_of(farm, jobs), options), Way(**way, signing=signing))
+    sources = sources_of(farm, jobs)
+    exporter = Exporter(farm, target, check_wish(sources, options), Way(**way, signing=signing))
+    _tell_paths(paths_of(sources))
     if dry_run:
         _tell_forecast(exporter.forecast(), as_json=as_json)
         return 0
@@ -134,6 +137,13 @@ def _tell_forecast(forecast: dict[str, Any], *, as_json: bool) -> None:
         _tell_none()
     for name, split in forecast["splits"].items():
         click.echo(f"  {name}  {counted(split['rows'], 'image')}, {counted(split['shards'], 'shard')}")
+
+
+def _tell_paths(paths: Sequence[str]) -> None:
+    if paths:
+        more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        says = f"its rows name the model {paths[0]}{more} as the job file does"
+        click.echo(f"note: {says}; './farm model add NAME PATH' gives a model a name to use instead", err=True)
 
 
 def _tell_none() -> None:
