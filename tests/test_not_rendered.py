@@ -46,6 +46,27 @@ def test_where_to_look_depends_on_whether_anything_may_still_come(
     assert says.format(job=job) in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        pytest.param(JobState.RUNNING, "has no images yet; 'farm watch {job}' follows it", id="open"),
+        pytest.param(JobState.FAILED, "has no images and is failed; 'farm why {job}' says why", id="failed"),
+    ],
+)
+def test_a_job_whose_models_were_never_read_is_no_data_set(
+    desk: KeepingDesk, call: Call, state: JobState, says: str
+) -> None:
+    job = desk.submit()
+    with desk.database.write() as connection:
+        jobs.enter(connection, job, state)
+        jobs.change(connection, job, models=None)
+
+    ended = call("export", job, "--to", "set")
+
+    assert ended.returncode == 2
+    assert says.format(job=job) in ended.stderr
+
+
 def test_a_job_without_images_is_not_called_whole(desk: KeepingDesk, call: Call) -> None:
     job = desk.submit()
 

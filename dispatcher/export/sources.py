@@ -42,7 +42,9 @@ def sources_of(farm: Farm, names: Sequence[str]) -> list[Source]:
         if row.id in {other.id for other in rows[:place]}:
             raise InvalidSpec("JOB", names[place], f"is job {row.id}, which is named before")
         if row.models is None:
-            raise InvalidSpec("JOB", names[place], f"has no images yet; 'farm watch {row.id}' follows it")
+            ended = f"and is {row.state}; 'farm why {row.id}' says why"
+            says = f"yet; 'farm watch {row.id}' follows it" if row.is_open else ended
+            raise InvalidSpec("JOB", names[place], f"has no images {says}")
     return [Source(row, farm.specs.load(row.id, spec_hash=row.spec_hash)) for row in rows]
 
 
