@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dispatcher.export.counting import Progress
 from dispatcher.export.formats.webdataset import _header
 from dispatcher.export.index import INDEX
-from dispatcher.export.targets import FolderTarget
+from dispatcher.export.targets import FolderTarget, TargetRefused
 from export_desk import ExportDesk, hashes, opened_desk
 from storage.errors import StoreAway
 
@@ -81,7 +81,7 @@ def test_a_shard_that_cannot_be_placed_leaves_those_before_it(desk: ExportDesk, 
     index = (tmp_path / "out" / INDEX).read_text()
     assert "train-000000" in index
     assert "train-000001" not in index
-    assert not list((tmp_path / "out" / ".farm" / "drafts").iterdir())
+    assert not (tmp_path / "out" / ".farm" / "drafts").exists()
 
     outcome = desk.export(tmp_path / "out", job, shard_images=4)
     assert (outcome.kept, outcome.images) == (1, 8)
@@ -134,7 +134,7 @@ def test_a_shard_that_cannot_be_filled_ends_the_other_and_leaves_no_draft(
         with pytest.raises(StoreAway):
             desk.exporter(FolderTarget(tmp_path / "out"), job, shard_images=4).run(say)
 
-    assert not list((tmp_path / "out" / ".farm" / "drafts").iterdir())
+    assert not (tmp_path / "out" / ".farm" / "drafts").exists()
     assert (desk.export(tmp_path / "out", job, shard_images=4).kept) == 0
     assert hashes(tmp_path / "out") == hashes(tmp_path / "whole")
 
@@ -165,3 +165,14 @@ def test_members_of_a_tar_are_headed_as_the_standard_library_does(name: str, siz
             _header(name, size)
     else:
         assert _header(name, size) == info.tobuf(tarfile.USTAR_FORMAT)
+
+
+def test_a_folder_takes_one_export_at_a_time(desk: ExportDesk, tmp_path: Path) -> None:
+    job = desk.painted()
+    place = FolderTarget(tmp_path / "out")
+    place.prepare()
+
+    with place.hold(), pytest.raises(TargetRefused, match="another export works there; wait until it has ended"):
+        desk.export(tmp_path / "out", job)
+
+    assert desk.export(tmp_path / "out", job).images == 16

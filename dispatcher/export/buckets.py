@@ -52,8 +52,10 @@ class S3Target(Target):
         """See `Target.prepare`."""
         self._bucket.make()
 
-    def sweep(self) -> None:
-        """See `Target.sweep`. Drafts lie in folders of their own on this machine, which go with them."""
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """See `Target.hold`. Drafts lie in folders of their own on this machine, which go with them."""
+        yield
 
     @contextmanager
     def draft(self) -> Iterator[Path]:

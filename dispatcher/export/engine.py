@@ -109,14 +109,17 @@ class Exporter:
         """Export. Safe to repeat: it goes on behind the last finished shard.
 
         Raises:
-            UserError: The place holds another export.
+            UserError: The place holds another export, or another one works there.
             ImageUnreadable: An object is missing or damaged.
             StoreAway: Repeat it.
             DiskFull: Repeat it when there is room.
         """
         self._target.prepare()
+        with self._target.hold():
+            return self._run(say)
+
+    def _run(self, say: Say) -> Outcome:
         index = open_index(self._target, self._wish, append=self._way.append)
-        self._target.sweep()  # not before: a place that is refused stays as it is
         is_new = index is None
         if index is None:
             index = new_index(self._farm.database, self._wish)
@@ -136,7 +139,6 @@ class Exporter:
                 index, more = self._fill(grown, say)
                 images += more
         self.finish(index)
-        self._target.sweep()
         return Outcome(index=index, images=images, kept=kept, remade=remade)
 
     def _inspected(self, index: Index) -> tuple[Index, tuple[str, ...]]:

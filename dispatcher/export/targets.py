@@ -5,7 +5,9 @@ lies there belongs to the user. A file is there whole or not at all.
 """
 
 import errno
+import fcntl
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -19,6 +21,7 @@ from uuid import uuid4
 from storage.errors import BlobMissing, DiskFull, UserError
 from storage.settings import Settings
 
+log = logging.getLogger(__name__)
 DRAFTS: Final = ".farm/drafts"  # of a folder: files on their way; removed when an export starts and ends
 _RULE: Final = "must be a folder or s3://bucket/prefix"
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -71,8 +74,13 @@ class Target(ABC):
         """Make the place. Raises TargetRefused: nothing can be written there. StoreAway."""
 
     @abstractmethod
-    def sweep(self) -> None:
-        """Remove drafts, and the folder of them: those of an export that was cut off, or that has ended."""
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep the place for one export. Drafts go before and after: those of one that was cut off, too.
+
+        Raises:
+            TargetRefused: Another export works there. A bucket cannot tell.
+        """
 
     @abstractmethod
     @contextmanager
@@ -136,9 +144,20 @@ class FolderTarget(Target):
         with self._errors():
             self.root.mkdir(parents=True, exist_ok=True)
 
-    def sweep(self) -> None:
-        """See `Target.sweep`."""
-        shutil.rmtree(self.root / DRAFTS, ignore_errors=True)
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """See `Target.hold`. The lock is on the folder itself, so that nothing of it stays."""
+        with self._errors():
+            folder = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            self._lock(folder)
+            self._sweep()
+            try:
+                yield
+            finally:
+                self._sweep()
+        finally:
+            os.close(folder)
 
     @contextmanager
     def draft(self) -> Iterator[Path]:
@@ -163,6 +182,17 @@ class FolderTarget(Target):
                     os.fsync(file.fileno())  # the index counts on it after a power cut
             path.parent.mkdir(parents=True, exist_ok=True)
             draft.replace(path)
+
+    def _sweep(self) -> None:
+        shutil.rmtree(self.root / DRAFTS, ignore_errors=True)
+
+    def _lock(self, folder: int) -> None:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TargetRefused(self.address, "another export works there; wait until it has ended") from None
+        except OSError as error:
+            log.warning("export folder not locked", extra={"folder": self.address, "why": str(error)})
 
     def _path(self, name: str) -> Path:
         return self.root / checked_name(name)
