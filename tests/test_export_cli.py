@@ -107,6 +107,9 @@ def test_json_is_one_document(desk: ExportDesk, call: Call) -> None:
         (["--without", "blury"], "--without = 'blury'"),
         (["--captions"], "--captions: goes with --as folder only"),
         (["--sign", "cert.pem"], "--sign: goes with --sign-key"),
+        (["--sign-as", "es384"], "--sign-as: goes with --sign and --sign-key"),
+        (["--sign-no-training"], "--sign-no-training: goes with --sign and --sign-key"),
+        (["--sign", "x", "--sign-key", "x", "--sign-as", "es265"], "--sign-as = 'es265': is no algorithm of C2PA; did"),
         (["--split", "train=0.9"], "--split"),
     ],
 )
@@ -146,6 +149,32 @@ def test_signed_files_are_trusted_and_show_the_same_pixels(desk: ExportDesk, cal
     stored = [desk.store.get(str(desk.images(job)[number].key)) for number in (0, 1)]
     assert [judged(data, "png", root=chain.root).state for data in signed] == ["Trusted", "Trusted"]
     assert [_pixels(data) for data in signed] == [_pixels(data) for data in stored]
+
+
+def test_a_certificate_of_another_kind_signs_and_says_more(desk: ExportDesk, call: Call, tmp_path: Path) -> None:
+    chain = make_chain(ec.SECP384R1())
+    (tmp_path / "cert.pem").write_bytes(chain.signing.chain)
+    (tmp_path / "key.pem").write_bytes(chain.signing.key)
+    job, words = desk.painted(), ["--as", "folder", "--limit", "1", "--sign", "cert.pem", "--sign-key", "key.pem"]
+
+    refused = call(job, "--to", "a", *words)
+    ended = call(job, "--to", "b", *words, "--sign-as", "es384", "--sign-no-training")
+
+    assert "signing: " in refused.stderr
+    assert "algorithm es256 (--sign-as)" in refused.stderr
+    assert ended.returncode == 0, ended.stderr
+    (file,) = (tmp_path / "b").glob("data/train/*.png")
+    found = judged(file.read_bytes(), "png", root=chain.root)
+    assert found.state == "Trusted"
+    assert [part["label"] for part in found.manifest["assertions"]][1:] == ["cawg.training-mining"]
+
+
+def test_a_job_that_its_rules_have_not_judged_is_told(desk: ExportDesk, call: Call) -> None:
+    job = desk.painted(quality={"low_variance": "reject"})
+
+    ended = call(job, "--to", "set", "--dry-run")
+
+    assert f"({job}): its quality rules have not judged all of it; what they reject later stays" in ended.stderr
 
 
 def _pixels(data: bytes) -> str:

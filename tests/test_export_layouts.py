@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from export_desk import ExportDesk, table
+from storage.marks.reading import read
 from storage.spec.number import number_of
 from storage.sql import Database
 
@@ -219,6 +220,17 @@ def test_metadata_can_be_taken_out_of_png_files_without_touching_pixels(desk: Ex
         assert "a fox" in told.text["seedfarm"]  # type: ignore[attr-defined]
         assert silent.info == {}
         assert told.tobytes() == silent.tobytes() == Image.open(io.BytesIO(picture_of(desk, job))).tobytes()
+
+
+def test_a_picture_that_is_written_anew_still_names_its_watermark(desk: ExportDesk, tmp_path: Path) -> None:
+    job = desk.painted(axes={"seed": {"count": 1}}, output={"watermark": "stamp"})
+
+    desk.export(tmp_path / "same", job, format="folder", metadata="full")
+    desk.export(tmp_path / "small", job, format="folder", size="8x8")
+
+    (same,), (small,) = pictures(tmp_path / "same", "folder"), pictures(tmp_path / "small", "folder")
+    assert read(same).record["edits"] == {"watermark": "stamp"}
+    assert read(small).record["edits"] == {"watermark": "stamp", "size": [8, 8]}
 
 
 def picture_of(desk: ExportDesk, job: str) -> bytes:

@@ -29,7 +29,7 @@ class ImageUnreadable(PermanentError):
     """An image cannot be exported. Args: image, key, what is wrong, the job's id."""
 
     text = (
-        "image {0}: {2} ({1}); 'farm fsck {3} --repair' has it rendered again, "
+        "image {0}: {2} ({1}); 'farm fsck {3} --repair' finds another copy or counts it as failed, "
         "or --skip-broken exports the rest and lists it"
     )
 

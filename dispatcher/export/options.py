@@ -38,6 +38,8 @@ class ExportOptions:
     prompts: bool = True  # whether any file of the data set says them
     shard_images: int | None = None
     certificate: str | None = None  # SHA-256 of the one that files are signed with
+    sign_tsa: str | None = None  # time stamping authority
+    sign_no_training: bool = False
 
     @property
     def splits(self) -> Splits:

@@ -31,6 +31,7 @@ class Finishing:
     size: tuple[int, int | None] | None = None
     level: Level = "full"
     prompts: bool = True
+    watermark: str | None = None  # that was put in before it was encoded
     is_anew: bool = False  # encoded again
     signing: "Signing | None" = None
 
@@ -70,7 +71,8 @@ class Finishing:
         formats = tuple(name.upper() for name in FORMATS)
         with Image.open(io.BytesIO(data), formats=formats) as opened:
             picture = _sized(opened.convert("RGB"), self.size)
-            edits = {} if picture.size == opened.size else {"size": list(picture.size)}
+            edits: dict[str, Any] = {} if self.watermark is None else {"watermark": self.watermark}
+            edits |= {} if picture.size == opened.size else {"size": list(picture.size)}
         libraries = {name: str(environment[name]) for name in LIBRARIES if name in environment}
         marks = Marks(
             recipe=recipe, plan=plan, libraries=libraries, level=self.level, prompts=self.prompts, edits=edits
@@ -108,7 +110,7 @@ def finishing_of(options: ExportOptions, output: Mapping[str, Any], *, signing: 
     is_same = wanted == rendered and options.size is None and not marks_anew
     return Finishing(
         rendered=rendered, wanted=wanted, size=None if options.size is None else size_of(options.size), level=level,
-        prompts=prompts, is_anew=not is_same, signing=signing,
+        prompts=prompts, watermark=output.get("watermark"), is_anew=not is_same, signing=signing,
     )  # fmt: skip
 
 

@@ -64,7 +64,9 @@ def sign(data: bytes, format: str, *, signing: Signing, title: str) -> bytes:  #
             builder.sign(signer, FORMATS[format].content_type, io.BytesIO(data), signed)
     except (c2pa.C2paError, ValueError, TypeError) as error:
         tsa = "" if signing.tsa_url is None else f", and {signing.tsa_url}"
-        raise CannotSign(f"{_brief(error)}; check certificate, key, algorithm {signing.algorithm}{tsa}") from None
+        raise CannotSign(
+            f"{_brief(error)}; check certificate, key, algorithm {signing.algorithm} (--sign-as){tsa}"
+        ) from None
     return signed.getvalue()
 
 

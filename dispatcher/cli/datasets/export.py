@@ -12,6 +12,7 @@ from dispatcher.wording import counted, human
 
 if TYPE_CHECKING:
     from dispatcher.export.engine import Outcome
+    from dispatcher.export.sources import Source
     from storage.marks.credentials import Signing
 
 _FLAGS = ("truncated", "nsfw", "low_variance")
@@ -47,6 +48,12 @@ _FLAGS = ("truncated", "nsfw", "low_variance")
 )  # fmt: skip
 @click.option("--sign", type=click.Path(dir_okay=False, path_type=Path), help="Sign files (C2PA) by this certificate.")
 @click.option("--sign-key", type=click.Path(dir_okay=False, path_type=Path), help="Its private key, PEM.")
+@click.option(
+    "--sign-as", metavar="ALGORITHM",
+    help="What it is for: es256, es384, es512, ps256, ps384, ps512 or ed25519.  [default: es256]",
+)  # fmt: skip
+@click.option("--sign-tsa", metavar="URL", help="A time stamping authority, asked once a file.")
+@click.option("--sign-no-training", is_flag=True, help="Say that files are not to be used for training or mining.")
 @click.option("--shard-images", type=click.IntRange(1, 100_000), help="Images a shard. [default: about 1 GB]")
 @click.option("--append", is_flag=True, help="Add what is new to an export that is there.")
 @click.option("--check", is_flag=True, help="Read finished shards again; what is damaged is made anew.")
@@ -73,7 +80,7 @@ def export(jobs: tuple[str, ...], to: str, as_json: bool, plain: bool, dry_run: 
     from dispatcher.export.sources import paths_of, sources_of
     from dispatcher.export.targets import open_target
 
-    signing = _signing(said.pop("sign"), said.pop("sign_key"))
+    signing = _signing(said)
     way = {name: said.pop(name) for name in ("workers", "append", "check", "skip_broken")}
     options = _options(said, signing)
     farm = open_farm()
@@ -81,6 +88,7 @@ def export(jobs: tuple[str, ...], to: str, as_json: bool, plain: bool, dry_run: 
     sources = sources_of(farm, jobs)
     exporter = Exporter(farm, target, check_wish(sources, options), Way(**way, signing=signing))
     _tell_paths(paths_of(sources))
+    _tell_unjudged(sources)
     if dry_run:
         _tell_forecast(exporter.forecast(), as_json=as_json)
         return 0
@@ -110,16 +118,30 @@ def _options(said: dict[str, Any], signing: "Signing | None") -> Any:
     return ExportOptions(**said, without=flags, name=pattern, format=format_, certificate=certificate)
 
 
-def _signing(certificate: Path | None, key: Path | None) -> "Signing | None":
-    from storage.errors import InvalidSpec, UnreadableFile
-    from storage.marks.credentials import Signing
+def _signing(said: dict[str, Any]) -> "Signing | None":
+    """What files are signed with. Takes out of `said` what the export itself need not know."""
+    from storage.errors import InvalidSpec, UnreadableFile, nearest
+    from storage.marks.credentials import ALGORITHMS, Signing
 
+    certificate, key, algorithm = (said.pop(name) for name in ("sign", "sign_key", "sign_as"))
     if certificate is None and key is None:
+        further = {
+            "--sign-as": algorithm,
+            "--sign-tsa": said["sign_tsa"],
+            "--sign-no-training": said["sign_no_training"],
+        }
+        if alone := next((option for option, value in further.items() if value), None):
+            raise InvalidSpec(alone, None, "goes with --sign and --sign-key")
         return None
     if certificate is None or key is None:
         raise InvalidSpec("--sign", None, "goes with --sign-key: a certificate and its private key")
+    if algorithm not in (None, *ALGORITHMS):
+        raise InvalidSpec("--sign-as", algorithm, f"is no algorithm of C2PA; {nearest(algorithm, ALGORITHMS)}")
     try:
-        return Signing(chain=certificate.read_bytes(), key=key.read_bytes())
+        return Signing(
+            chain=certificate.read_bytes(), key=key.read_bytes(), algorithm=algorithm or "es256",
+            tsa_url=said["sign_tsa"], no_training=said["sign_no_training"],
+        )  # fmt: skip
     except OSError as error:
         raise UnreadableFile(error.filename, (error.strerror or str(error)).lower()) from None
 
@@ -144,6 +166,13 @@ def _tell_paths(paths: Sequence[str]) -> None:
         more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
         says = f"its rows name the model {paths[0]}{more} as the job file does"
         click.echo(f"note: {says}; './farm model add NAME PATH' gives a model a name to use instead", err=True)
+
+
+def _tell_unjudged(sources: Sequence["Source"]) -> None:
+    for row in (source.row for source in sources):
+        if row.has_rules and not row.judged:
+            says = "its quality rules have not judged all of it; what they reject later stays in the export"
+            click.echo(f"note: job {row.name} ({row.id}): {says}", err=True)
 
 
 def _tell_none() -> None:
@@ -171,4 +200,5 @@ def _tell(outcome: "Outcome", address: str, *, as_json: bool) -> None:
         stay = f"; labels in it: {', '.join(index.labels)}" if index.labels else ""
         click.echo(f"no prompts in it{stay}")
     if outcome.left_out:
-        click.echo(f"{outcome.left_out} of them are lost or damaged; 'farm fsck --repair' has them rendered again")
+        says = "'farm fsck --repair' finds other copies or counts them as failed, for 'farm retry'"
+        click.echo(f"{outcome.left_out} of them are lost or damaged; {says}")
