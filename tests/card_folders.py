@@ -161,3 +161,14 @@ def job(**changes: Any) -> JobFacts:
         "quality": {"near_duplicate": {"distance": 4}, "clip": {"model": "./clip", "below": 0.2}},
     }  # fmt: skip
     return JobFacts(**{**told, **changes})
+
+
+def rewrite(folder: Path, name: str, change: tuple[str, str]) -> None:
+    """Change a file and what SHA256SUMS says of it."""
+    file, sums = folder / name, folder / "SHA256SUMS"
+    old = file.read_bytes()
+    new = old.replace(change[0].encode(), change[1].encode())
+    assert new != old
+    file.write_bytes(new)
+    hashes = [hashlib.sha256(data).hexdigest() for data in (old, new)]
+    sums.write_text(sums.read_text().replace(*hashes))

@@ -111,7 +111,8 @@ def test_sha256sum_finds_every_file_sound(made: Made, form: str) -> None:
     assert len(done.stdout.splitlines()) == len(files) - 1
 
 
-def test_hashes_of_shards_are_those_of_the_index_and_are_not_read_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["imagefolder", "folder"])
+def test_hashes_of_shards_are_those_of_the_index_and_are_not_read_again(tmp_path: Path, form: str) -> None:
     read = []
 
     class Watched(FolderTarget):
@@ -119,8 +120,8 @@ def test_hashes_of_shards_are_those_of_the_index_and_are_not_read_again(tmp_path
             read.append(name)
             return super().sha256(name)
 
-    _, index = exported(tmp_path / "imagefolder", "imagefolder")
-    finish(Watched(tmp_path / "imagefolder"), index, [job()])
+    _, index = exported(tmp_path / form, form, captions=form == "folder")
+    finish(Watched(tmp_path / form), index, [job()])
 
     assert not [name for name in read if name.startswith(("data/", "metadata/"))]
 

@@ -136,6 +136,18 @@ def test_a_card_of_a_template_and_derived_seeds_reads_well(desk: ExportDesk, tmp
         assert mosaic.width > 300
 
 
+def test_a_picture_that_was_lost_since_stays_in_the_sums_and_stops_no_card(desk: ExportDesk, tmp_path: Path) -> None:
+    job = desk.painted(axes={"seed": {"count": 4}})
+    desk.export(tmp_path / "out", job, format="imagefolder")
+    picture = next((tmp_path / "out" / "data").rglob("*.png"))
+    picture.unlink()
+
+    desk.export(tmp_path / "out", job, format="imagefolder")
+
+    assert picture.name in (tmp_path / "out" / "SHA256SUMS").read_text()
+    assert (tmp_path / "out" / "plots" / "sample.png").exists()
+
+
 def test_a_card_of_a_sample_says_of_how_many(desk: ExportDesk, tmp_path: Path) -> None:
     text = carded(desk, tmp_path / "out", sample={"count": 3, "seed": 5})
 

@@ -174,19 +174,21 @@ def test_parquet_keeps_bytes_and_types(desk: ExportDesk, load: Any, tmp_path: Pa
     ]
 
 
+@pytest.mark.parametrize(("encode", "suffix"), [(None, "png"), ("jpeg", "jpg"), ("webp", "webp")])
+@pytest.mark.parametrize("named", ["", ".png", ".jpg", ".JPEG", ".v1", ".v1.png"])
 def test_a_folder_with_captions_has_a_text_beside_each_picture_and_names_by_pattern(
-    desk: ExportDesk, tmp_path: Path
+    desk: ExportDesk, tmp_path: Path, encode: str | None, suffix: str, named: str
 ) -> None:
     job = desk.painted(axes={"prompt": ["a fox: v1.5", "../b"], "scheduler": ["ddim"]})
 
-    desk.export(tmp_path / "out", job, format="folder", captions=True, name="{scheduler}/{prompt}_{seed}.png")
+    pattern = f"{{scheduler}}/{{prompt}}_{{seed}}{named}"
+    desk.export(tmp_path / "out", job, format="folder", captions=True, name=pattern, encode=encode)
 
     files = sorted(str(path.relative_to(tmp_path / "out" / "data")) for path in (tmp_path / "out/data").rglob("*.*"))
-    assert files == [
-        "train/ddim/000000000_a-fox-v1.5_0.png", "train/ddim/000000000_a-fox-v1.5_0.txt",
-        "train/ddim/000000001_b_0.png", "train/ddim/000000001_b_0.txt",
-    ]  # fmt: skip
-    assert (tmp_path / "out/data/train/ddim/000000001_b_0.txt").read_text() == "../b"
+    version = ".v1" if ".v1" in named else ""
+    stems = [f"train/ddim/{stem}{version}" for stem in ("000000000_a-fox-v1.5_0", "000000001_b_0")]
+    assert files == sorted(f"{stem}.{end}" for stem in stems for end in (suffix, "txt"))
+    assert (tmp_path / f"out/data/{stems[1]}.txt").read_text() == "../b"
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -1,15 +1,22 @@
 """What options of an export mean, and which are refused before anything is written."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dispatcher.export.beginning import check_wish, new_index, with_classes
 from dispatcher.export.loading import ImageUnreadable
+from dispatcher.export.options import ExportOptions
+from dispatcher.export.sources import sources_of
 from dispatcher.export.targets import FolderTarget
 from export_desk import ExportDesk, hashes, opened_desk, table
+from input_pictures import png, write
 from storage.errors import InvalidSpec, UnknownName
+
+FOX, HARE = (f"sha256:{hashlib.sha256(png(shade)).hexdigest()}" for shade in (0, 1))
 
 
 @pytest.fixture
@@ -99,3 +106,51 @@ def test_names_of_files_cannot_depend_on_who_made_them(desk: ExportDesk, tmp_pat
 
     with pytest.raises(InvalidSpec, match="worker"):
         desk.export(tmp_path / "out", job, format="folder", name="{worker}-{seed}")
+
+
+def from_pictures(desk: ExportDesk, folder: Path) -> str:
+    """A job that starts from a fox and a hare."""
+    for shade, name in enumerate(("fox.png", "hare.png")):
+        write(folder / name, png(shade))
+    return desk.painted(mode="image-to-image", axes={"init_image": ["fox.png", "hare.png"], "seed": [1]}, prompt="a")
+
+
+def test_input_pictures_are_compared_by_name_and_their_hash_is_refused_with_it(
+    desk: ExportDesk, tmp_path: Path
+) -> None:
+    job = from_pictures(desk, tmp_path)
+    desk.export(tmp_path / "out", job, where="init_image = 'hare.png'")
+
+    assert [row["init_image"] for row in table(tmp_path / "out")] == [HARE]
+    for text in (f"init_image = '{HARE}'", f"not (seed = 2 or init_image in ('x', '{HARE}'))"):
+        with pytest.raises(InvalidSpec, match=r"pictures are compared by their names: write 'hare.png'"):
+            desk.export(tmp_path / "none", job, where=text)
+
+
+def test_a_picture_without_a_file_is_compared_by_its_hash(desk: ExportDesk, tmp_path: Path) -> None:
+    from_pictures(desk, tmp_path)  # the store has them from here on
+    job = desk.painted(mode="image-to-image", axes={"init_image": [FOX, HARE]}, prompt="a")
+
+    desk.export(tmp_path / "out", job, where=f"init_image = '{HARE}'")
+
+    assert [row["init_image"] for row in table(tmp_path / "out")] == [HARE]
+
+
+@pytest.mark.parametrize("column", ["init_image", "mask"])
+def test_pictures_are_no_classes(desk: ExportDesk, tmp_path: Path, column: str) -> None:
+    job = from_pictures(desk, tmp_path)
+
+    with pytest.raises(InvalidSpec, match=f"--cls = '{column}': tells pictures, .*; choose a label or a column"):
+        desk.export(tmp_path / "out", job, cls=column)
+
+    assert hashes(tmp_path / "out") == {}
+
+
+def test_classes_that_come_while_an_export_is_planned_go_behind_the_others(desk: ExportDesk) -> None:
+    job = desk.painted(axes={"scheduler": ["euler"], "seed": {"count": 2}})
+    wish = check_wish(sources_of(desk.farm, [job]), ExportOptions(cls="scheduler"))
+    index = new_index(desk.database, wish)
+    desk.change(job, 1, scheduler="ddim")
+
+    assert index.classes == ("euler",)
+    assert with_classes(desk.database, wish, index).classes == ("euler", "ddim")

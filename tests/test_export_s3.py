@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from dispatcher.export.buckets import TargetAway
+from dispatcher.export.card.sums import SUMS
 from dispatcher.export.engine import Way
 from dispatcher.export.index import INDEX, Index
-from dispatcher.export.targets import TargetRefused, open_target
+from dispatcher.export.targets import Target, TargetRefused, open_target
 from export_desk import ExportDesk, hashes, opened_desk
 from servers.fixtures import S3_PARTS
 from servers.program import free_port
@@ -46,6 +47,44 @@ def test_a_bucket_gets_what_a_folder_gets_and_grows_alike(
     assert Index.decode(target.get(INDEX), place="x").complete
     with pytest.raises(BlobMissing):
         target.get("data/none.tar")
+
+
+@pytest.mark.parametrize("part", S3_PARTS)
+def test_what_a_console_shows_as_folders_is_no_file(
+    desk: ExportDesk, tmp_path: Path, use_s3: Callable[[str], S3Bucket], part: str
+) -> None:
+    bucket, target = in_bucket(use_s3, part, tmp_path)
+    for key in ("sets/one/", "sets/one/data/", "sets/one/.farm/"):
+        bucket.server.client.put_object(Bucket=bucket.name, Key=key, Body=b"")
+
+    desk.export(target, desk.painted(axes={"seed": {"count": 2}}))
+
+    names = list(target.list())
+    assert "data/train-000000.tar" in names
+    assert not [name for name in names if not name or name.endswith("/")]
+    assert len(target.get(SUMS).splitlines()) == len(names) - 1
+
+
+@pytest.mark.parametrize("part", S3_PARTS)
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_object_that_no_file_can_be_called_like_is_named(
+    desk: ExportDesk, tmp_path: Path, use_s3: Callable[[str], S3Bucket], part: str, begun: bool
+) -> None:
+    bucket, target = in_bucket(use_s3, part, tmp_path)
+    job = desk.painted(axes={"seed": {"count": 2}})
+    if begun:
+        desk.export(target, job)
+    bucket.server.client.put_object(Bucket=bucket.name, Key="sets/one/data//b", Body=b"x")
+
+    with pytest.raises(TargetRefused, match=r"--to s3://.*: holds 'data//b', which can be no file .*; remove"):
+        desk.export(target, job)
+
+
+def in_bucket(use_s3: Callable[[str], S3Bucket], part: str, home: Path) -> tuple[S3Bucket, Target]:
+    """A new bucket and a place in it."""
+    bucket = use_s3(part)
+    settings = Settings(home=home, s3_endpoint=bucket.server.endpoint, s3_region=bucket.server.region)
+    return bucket, open_target(f"s3://{bucket.name}/sets/one", settings)
 
 
 @pytest.mark.parametrize(

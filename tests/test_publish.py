@@ -1,6 +1,5 @@
 """Publishing to a hub that is played by the test: what arrives, what is refused, and going on after a break."""
 
-import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.utils import _http
 
-from card_folders import exported, job
+from card_folders import exported, job, rewrite
 from dispatcher.export.card.finishing import finish
 from dispatcher.export.publishing import commits as cutting
 from typed import Ended, typed
@@ -207,17 +206,6 @@ def test_a_dry_run_tells_all_and_asks_nobody(hub: UploadHub, publish: Publish) -
     assert "  20.5 kB  data/train-000000.tar" in done.stdout
     assert done.stdout.splitlines()[-1] == "nothing was sent"
     assert f"to {hub.url}/datasets/{REPO} (private, branch main)" in done.stdout
-
-
-def rewrite(folder: Path, name: str, change: tuple[str, str]) -> None:
-    """Change a file and what SHA256SUMS says of it."""
-    file, sums = folder / name, folder / "SHA256SUMS"
-    old = file.read_bytes()
-    new = old.replace(change[0].encode(), change[1].encode())
-    assert new != old
-    file.write_bytes(new)
-    hashes = [hashlib.sha256(data).hexdigest() for data in (old, new)]
-    sums.write_text(sums.read_text().replace(*hashes))
 
 
 def _break(folder: Path, name: str) -> None:

@@ -3,7 +3,8 @@
 An index binds: other options or other jobs would mix two data sets in one place, so they are refused by name.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import ColumnElement
@@ -13,7 +14,7 @@ from dispatcher.export.index import INDEX, Index
 from dispatcher.export.loading import Caption, caption_of
 from dispatcher.export.options import DEFAULT_CAPTION, ExportOptions, differences
 from dispatcher.export.planning import round_down
-from dispatcher.export.selection.conditions import condition, field_of
+from dispatcher.export.selection.conditions import check_pictures, condition, field_of
 from dispatcher.export.selection.parsing import parse
 from dispatcher.export.selection.tree import Name
 from dispatcher.export.sources import Source, label_columns, labels_of
@@ -21,10 +22,13 @@ from dispatcher.export.targets import Target, TargetRefused
 from dispatcher.export.withholding import Withheld, check_withheld, unnamed, withheld_of
 from dispatcher.views.naming import check_pattern
 from storage.errors import InvalidSpec, UserError
+from storage.spec.fields import IMAGE_KEYS
 from storage.sql import Database, selecting
+from storage.sql.selecting import Field
 
 MAX_CLASSES = 10_000
 _CHANCE = ("worker",)  # what differs from run to run: names of files must not
+_CHOOSE = "choose a label or a column such as scheduler"
 
 
 class ExportRefused(UserError):
@@ -55,8 +59,10 @@ class Wish:
 def check_wish(sources: Sequence[Source], options: ExportOptions) -> Wish:
     """Check options against the jobs. Raises InvalidSpec, UnknownName."""
     labels = labels_of(sources)
-    where = None if options.where is None else condition(parse(options.where), labels=labels)
+    where = None if options.where is None else _where(options.where, sources, labels=labels)
     cls = None if options.cls is None else caption_of(options.cls, "--cls", labels=labels)
+    if cls is not None:
+        _ = _class_field(cls, labels=labels)
     caption = caption_of(options.caption or DEFAULT_CAPTION, "--caption", labels=labels)
     _ = options.splits  # checked here, before anything is made
     if options.name is not None:
@@ -68,6 +74,31 @@ def check_wish(sources: Sequence[Source], options: ExportOptions) -> Wish:
     return Wish(
         sources=sources, options=options, labels=labels, where=where, caption=caption, cls=cls, withheld=withheld
     )  # fmt: skip
+
+
+def _where(text: str, sources: Sequence[Source], *, labels: Sequence[str]) -> ColumnElement[bool]:
+    tree = parse(text)
+    check_pictures(tree, names=_pictures(sources))
+    return condition(tree, labels=labels)
+
+
+def _pictures(sources: Iterable[Source]) -> Mapping[str, set[str]]:
+    """What the jobs call each of their input pictures, by hash."""
+    found = defaultdict[str, set[str]](set)
+    for source in sources:
+        for sha256, facts in source.job.spec.inputs.items():
+            found[sha256].add(str(facts.get("name", sha256)))
+    return found
+
+
+def _class_field(cls: Caption, *, labels: Sequence[str]) -> Field:
+    """What classes are told apart by. Raises InvalidSpec, UnknownName."""
+    if not cls.is_label and cls.column in IMAGE_KEYS:
+        raise InvalidSpec("--cls", cls.column, f"tells pictures, which are no classes; {_CHOOSE}")
+    field = field_of(Name(cls.column, "label" if cls.is_label else ""), labels=labels)
+    if field.kind != "text":
+        raise InvalidSpec("--cls", cls.column, f"holds no texts; {_CHOOSE}")
+    return field
 
 
 def open_index(target: Target, wish: Wish, *, append: bool) -> Index | None:
@@ -106,28 +137,36 @@ def new_index(database: Database, wish: Wish) -> Index:
     with database.read() as connection:
         mean = selecting.mean_bytes(connection, ids)
     fitting = round_down(layout.aim_bytes / mean if mean else layout.most_images, most=layout.most_images)
-    return Index(
+    index = Index(
         format=wish.options.format, options=wish.options.to_json(), jobs=parts,
         shard_images=wish.options.shard_images or fitting, labels=wish.columns,
-        classes=_classes(database, wish, ids), plain=ids[0] if len(ids) == 1 else None,
+        plain=ids[0] if len(ids) == 1 else None,
     )  # fmt: skip
+    return with_classes(database, wish, index)
 
 
 def grown_index(database: Database, wish: Wish, index: Index) -> Index:
     """The index at the start of a further round: jobs as they are now, classes that are new behind the others."""
-    parts = tuple(source.part for source in wish.sources)
-    classes = _classes(database, wish, [part.id for part in parts])
-    added = tuple(name for name in classes if name not in index.classes)
-    return replace(index, jobs=parts, classes=(*index.classes, *added))
+    return with_classes(database, wish, replace(index, jobs=tuple(source.part for source in wish.sources)))
 
 
-def _classes(database: Database, wish: Wish, ids: Sequence[str]) -> tuple[str, ...]:
-    cls = wish.cls
-    if cls is None:
-        return ()
-    field = field_of(Name(cls.column, "label" if cls.is_label else ""), labels=wish.labels)
-    if field.kind != "text":
-        raise InvalidSpec("--cls", cls.column, "holds no texts; choose a label or a column such as scheduler")
+def with_classes(database: Database, wish: Wish, index: Index) -> Index:
+    """The index with the classes of what its jobs have made by now, new ones behind the others.
+
+    A job may still run, so a plan needs the classes as they are once it is frozen.
+
+    Raises:
+        InvalidSpec: An image has no class, or there are too many.
+    """
+    if wish.cls is None:
+        return index
+    known = frozenset(index.classes)
+    added = [name for name in _classes(database, wish, wish.cls, index) if name not in known]
+    return replace(index, classes=(*index.classes, *added))
+
+
+def _classes(database: Database, wish: Wish, cls: Caption, index: Index) -> tuple[str, ...]:
+    field, ids = _class_field(cls, labels=wish.labels), [part.id for part in index.jobs]
     with database.read() as connection:
         found = selecting.values_of(connection, ids, field, where=wish.where, limit=MAX_CLASSES + 1)
     if None in found:

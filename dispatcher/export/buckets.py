@@ -9,7 +9,7 @@ from pathlib import Path
 
 from botocore.exceptions import ClientError
 
-from dispatcher.export.targets import Target, checked_name
+from dispatcher.export.targets import Target, TargetRefused, checked_name
 from storage.blobs.s3 import S3Store
 from storage.errors import DiskFull, StoreAway
 
@@ -38,7 +38,7 @@ class S3Target(Target):
         return None if found is None else found.size
 
     def list(self) -> Iterator[str]:
-        """See `Target.list`."""
+        """See `Target.list`. Raises TargetRefused for a key that can be no file's name."""
         return self._bucket.names()
 
     def sha256(self, name: str) -> str:
@@ -47,6 +47,10 @@ class S3Target(Target):
             self._bucket.get_file(name, draft)
             with draft.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def remove(self, name: str) -> None:
+        """See `Target.remove`."""
+        self._bucket.delete([name])
 
     def prepare(self) -> None:
         """See `Target.prepare`."""
@@ -100,11 +104,21 @@ class _Bucket(S3Store):
             raise TargetAway(*error.args) from error
 
     def names(self) -> Iterator[str]:
-        """Names of all files, in order."""
+        """Names of all files, in order, without the empty objects that consoles show as folders."""
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self._folder)
         with self._refusals():
             for page in pages:
-                yield from (found["Key"].removeprefix(self._folder) for found in page.get("Contents", []))
+                for found in page.get("Contents", []):
+                    name = found["Key"].removeprefix(self._folder)
+                    if name and not name.endswith("/"):
+                        yield self._told(name)
+
+    def _told(self, name: str) -> str:
+        try:
+            return checked_name(name)
+        except ValueError:
+            rule = f"holds {name!r}, which can be no file of an export; remove that object, or choose another place"
+            raise TargetRefused(self.address, rule) from None
 
     def make(self) -> None:
         """Create the bucket unless it is there. No probe is written: the first file is one. Raises StoreAway."""

@@ -3,8 +3,9 @@
 import hashlib
 import io
 
+from dispatcher.export.beside import columns_beside, hashes_beside
 from dispatcher.export.formats import LAYOUTS
-from dispatcher.export.index import REJECTED, Shard
+from dispatcher.export.index import INDEX, REJECTED, Index, Shard
 from dispatcher.export.targets import Target
 from storage.errors import BlobMissing
 
@@ -21,19 +22,20 @@ def sound(target: Target, name: str, shard: Shard, *, format_: str, read: bool) 
         return True
     if target.sha256(name) != shard.sha256 or target.sha256(shard.metadata) != shard.metadata_sha256:
         return False
-    return shard.split == REJECTED or not LAYOUTS[format_].places_files or _pictures_are_sound(target, shard)
+    return shard.split == REJECTED or not LAYOUTS[format_].places_files or _files_are_sound(target, shard)
 
 
-def _pictures_are_sound(target: Target, shard: Shard) -> bool:
+def _files_are_sound(target: Target, shard: Shard) -> bool:
+    """Whether the pictures beside a table, and their captions, are what its rows say."""
     import pyarrow.parquet
 
-    columns = ["file_name", "sha256_exported"]
-    table = pyarrow.parquet.read_table(io.BytesIO(target.get(shard.metadata)), columns=columns)
-    for row in table.to_pylist():
+    index = Index.decode(target.get(INDEX), place=f"{target.address}/{INDEX}")  # for its options
+    table = pyarrow.parquet.read_table(io.BytesIO(target.get(shard.metadata)), columns=columns_beside(index))
+    for name, sha256 in hashes_beside(index, table.to_pylist()):
         try:
-            data = target.get(row["file_name"])
+            data = target.get(name)
         except BlobMissing:
             return False
-        if hashlib.sha256(data).hexdigest() != row["sha256_exported"]:
+        if hashlib.sha256(data).hexdigest() != sha256:
             return False
     return True

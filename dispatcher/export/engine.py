@@ -12,16 +12,17 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Final
 
-from dispatcher.export.beginning import Wish, grown_index, new_index, open_index
+from dispatcher.export.beginning import Wish, grown_index, new_index, open_index, with_classes
 from dispatcher.export.checking import sound
 from dispatcher.export.counting import Count, Progress, Say
 from dispatcher.export.formats import LAYOUTS, Layout, Setting
-from dispatcher.export.index import INDEX, REJECTED, BrokenImage, Index, Shard
+from dispatcher.export.index import INDEX, REJECTED, Index, Shard
 from dispatcher.export.loading import Loader
+from dispatcher.export.lost import BROKEN_TABLE, left_out, still_lost, table_rows
 from dispatcher.export.pictures import Finishing, finishing_of
 from dispatcher.export.planning import Choice, PlannedShard, summary
 from dispatcher.export.rounds import Selection, freeze_plan, read_plans, settled_plans
-from dispatcher.export.shards.making import Maker, rows_of
+from dispatcher.export.shards.making import Maker
 from dispatcher.export.shards.placing import Drafted, Placing
 from dispatcher.export.shards.prefetch import in_order
 from dispatcher.export.targets import Target
@@ -29,10 +30,8 @@ from dispatcher.farm import Farm
 from dispatcher.provenance.columns import with_labels
 from storage.errors import InvalidSpec
 from storage.marks.credentials import Signing
-from storage.spec import Numbers
 from storage.sql import selecting
 
-BROKEN_TABLE = "metadata/rejected-broken.parquet"
 _AT_ONCE: Final = 2  # shards: the SHA-256 of one is taken front to back, so by one core at most
 _READ_AHEAD: Final = 2  # pictures a shard and reader: a slow one stops nobody, and memory holds them
 
@@ -124,22 +123,35 @@ class Exporter:
         if index is None:
             index = new_index(self._farm.database, self._wish)
             freeze_plan(self._target, 0, self._selection.first_round(shard_images=index.shard_images))
+            index = with_classes(self._farm.database, self._wish, index)  # of whatever the plan found
             self._save(index)
         found = replace(index, jobs=tuple(source.part for source in self._wish.sources[: len(index.jobs)]))
         index, remade = self._inspected(found)
         kept = len(index.shards)
         index, images = self._fill(index, say)
         if self._way.append and not is_new:
-            grown = grown_index(self._farm.database, self._wish, index)
-            earlier, layout = settled_plans(self._target, index.rounds), LAYOUTS[index.format](self._setting(grown))
-            further = self._selection.next_round(earlier, grown, name_of=layout.shard_name)
-            if freeze_plan(self._target, index.rounds, further):
-                grown = replace(grown, rounds=index.rounds + 1, complete=False)
-                self._save(grown)
-                index, more = self._fill(grown, say)
-                images += more
+            index, more = self._grow(index, say)
+            images += more
         self.finish(index)
         return Outcome(index=index, images=images, kept=kept, remade=remade)
+
+    def _grow(self, index: Index, say: Say) -> tuple[Index, int]:
+        """Add a round of what is new, if there is anything. Returns the index and the number of images."""
+        grown = grown_index(self._farm.database, self._wish, index)
+        loader = self._loader(grown)
+
+        def stay(lost: set[tuple[str, int]]) -> set[tuple[str, int]]:
+            looks = lost and self._way.skip_broken
+            return still_lost(lost, database=self._farm.database, loader=loader) if looks else set()
+
+        earlier = settled_plans(self._target, index.rounds)
+        further = self._selection.next_round(earlier, grown, name_of=loader.layout.shard_name, but=stay)
+        if not freeze_plan(self._target, index.rounds, further):
+            return index, 0
+        grown = with_classes(self._farm.database, self._wish, grown)
+        grown = replace(grown, rounds=index.rounds + 1, complete=False)
+        self._save(grown)
+        return self._fill(grown, say)
 
     def _inspected(self, index: Index) -> tuple[Index, tuple[str, ...]]:
         """Take what is missing or damaged out of the index, so that it is made again."""
@@ -219,18 +231,21 @@ class Exporter:
         return index
 
     def _maker(self, index: Index, pool: ThreadPoolExecutor, count: Count) -> Maker:
-        wish, layout = self._wish, LAYOUTS[index.format](self._setting(index))
-        loader = Loader(
-            store=self._farm.store, target=self._target, layout=layout,
+        return Maker(
+            database=self._farm.database, target=self._target, layout=LAYOUTS[index.format](self._setting(index)),
+            loader=self._loader(index), pool=pool, ahead=_READ_AHEAD * self._workers, tell=count.add,
+            skip_broken=self._way.skip_broken,
+        )  # fmt: skip
+
+    def _loader(self, index: Index) -> Loader:
+        wish = self._wish
+        return Loader(
+            store=self._farm.store, target=self._target, layout=LAYOUTS[index.format](self._setting(index)),
             sources={source.row.id: source for source in wish.sources}, finishing=self._finishing,
             prefixed=frozenset(source.row.id for source in wish.sources) - {index.plain}, labels=index.labels,
             caption=wish.caption, cls=wish.cls,
             classes=None if wish.cls is None else {name: place for place, name in enumerate(index.classes)},
             withheld=wish.withheld,
-        )  # fmt: skip
-        return Maker(
-            database=self._farm.database, target=self._target, layout=layout, loader=loader, pool=pool,
-            ahead=_READ_AHEAD * self._workers, tell=count.add, skip_broken=self._way.skip_broken,
         )  # fmt: skip
 
     def _setting(self, index: Index) -> Setting:
@@ -242,20 +257,12 @@ class Exporter:
 
     def _list_broken(self, index: Index, maker: Maker) -> Index:
         """Write the table of what was left out, as far as no later round has it."""
-        left: dict[tuple[str, int], BrokenImage] = {}
-        for planned in read_plans(self._target, index.rounds):
-            shard = index.shards.get(maker.layout.shard_name(planned))
-            if shard is not None:
-                left = {key: image for key, image in left.items() if not planned.has(*key)}
-                left |= {(image.job, image.number): image for image in shard.left_out}
+        left = left_out(self._target, index, maker.layout.shard_name)
         if not left:
+            self._target.remove(BROKEN_TABLE)
             return index.without(BROKEN_TABLE) if index.has(BROKEN_TABLE) else index
-        jobs = {job: Numbers.of(sorted(number for other, number in left if other == job)) for job, _ in left}
-        told = (
-            maker.loader.row(image) | {"reason": "broken", "detail": left[image.job, image.number].why}
-            for image in rows_of(self._farm.database, list(jobs.items()))
-        )
-        return index.with_shard(*maker.write_table(BROKEN_TABLE, told))
+        rows = table_rows(left, database=self._farm.database, loader=maker.loader)
+        return index.with_shard(*maker.write_table(BROKEN_TABLE, rows))
 
     def finish(self, index: Index) -> None:
         """Write the card and what goes with it. Raises StoreAway, DiskFull."""

@@ -34,18 +34,47 @@ class ImageUnreadable(PermanentError):
     )
 
 
+class ImageGone(PermanentError):
+    """An image cannot be exported, since nothing is known of it any more. Args: image, the job's id."""
+
+    text = (
+        "image {0}: has no record any more: its job was removed, or renders it again; repeat this when "
+        "'farm watch {1}' has ended, or --skip-broken exports the rest and lists it"
+    )
+
+
+class ClassUnknown(PermanentError):
+    """An image is of no class that the export began with. Args: image, column, class."""
+
+    text = "image {0}: {1} = {2!r} is none of the classes that this export began with; export to another place"
+
+
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """An image whose object is missing or damaged."""
+    """An image whose object is missing or damaged, or whose record is gone."""
 
-    image: ImageRow
+    job: str
+    number: int
     why: str
-    row: Mapping[str, Any]
+    key: str | None = None
+    is_gone: bool = False
 
-    def error(self) -> ImageUnreadable:
+    @classmethod
+    def of(cls, image: ImageRow, why: str) -> "Broken":
+        """One that has a record."""
+        return cls(image.job, image.number, why, image.key)
+
+    @classmethod
+    def gone(cls, job: str, number: int) -> "Broken":
+        """One that has none: its job was removed, or it failed and is tried once more."""
+        return cls(job, number, "has no record any more", is_gone=True)
+
+    def error(self) -> PermanentError:
         """What to raise of it."""
-        name = image_id(self.image.job, self.image.number)
-        return ImageUnreadable(name, self.image.key or "no key", self.why, self.image.job)
+        name = image_id(self.job, self.number)
+        if self.is_gone:
+            return ImageGone(name, self.job)
+        return ImageUnreadable(name, self.key or "no key", self.why, self.job)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +111,7 @@ class Loader:
         row = self.row(image)
         data = self._read(image)
         if isinstance(data, str):
-            return Broken(image, data, row)
+            return Broken.of(image, data)
         source, finishing = self.sources[image.job], self.finishing[image.job]
         key = key_of(image.number, job=image.job if image.job in self.prefixed else None)
         name = self.layout.file_name(planned, key, finishing.suffix, image)
@@ -95,7 +124,7 @@ class Loader:
                     data, recipe=recipe, plan=image.plan, environment=image.environment, title=name
                 )  # fmt: skip
             except OSError as error:
-                return Broken(image, f"cannot be written as {finishing.wanted.format}: {error}", row)
+                return Broken.of(image, f"cannot be written as {finishing.wanted.format}: {error}")
             sha256: str | None = hashlib.sha256(data).hexdigest()
         else:
             sha256 = image.sha256  # of these bytes: they were just compared
@@ -107,6 +136,11 @@ class Loader:
         source = self.sources[image.job]
         row = flat_row(image, job=source.job, row=source.row, labels=self.labels)
         return row if self.withheld is None else self.withheld.of(row)
+
+    def damage(self, image: ImageRow) -> str | None:
+        """What is wrong with an image's object. Raises StoreAway."""
+        data = self._read(image)
+        return data if isinstance(data, str) else None
 
     def _read(self, image: ImageRow) -> bytes | str:
         if image.key is None:
@@ -121,7 +155,10 @@ class Loader:
     def _sample(self, image: ImageRow, row: dict[str, Any], *, key: str, suffix: str, data: bytes) -> Sample:
         number = None
         if self.cls is not None and self.classes is not None:
-            number = self.classes[self.cls.of(row, image.labels)]
+            name = self.cls.of(row, image.labels)
+            number = self.classes.get(name)
+            if number is None:
+                raise ClassUnknown(image_id(image.job, image.number), self.cls.column, name)
         return Sample(
             key=key, file_name=row["file_name"], suffix=suffix, data=data, size=len(data), row=row,
             caption=self.caption.of(row, image.labels), cls=number,

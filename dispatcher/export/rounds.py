@@ -30,7 +30,7 @@ class PlanRefused(PermanentError):
 def read_plans(target: Target, rounds: int) -> Iterator[PlannedShard]:
     """The shards of all rounds so far, in order. Raises PlanRefused, StoreAway."""
     for place in range(rounds):
-        yield from _read_plan(target, place)
+        yield from read_plan(target, place)
 
 
 def settled_plans(target: Target, rounds: int) -> Iterator[PlannedShard]:
@@ -42,7 +42,7 @@ def settled_plans(target: Target, rounds: int) -> Iterator[PlannedShard]:
     last = _repeated(target, rounds)
     for place in range(rounds):
         later = {image for image, round_ in last.items() if round_ > place}
-        for shard in _read_plan(target, place):
+        for shard in read_plan(target, place):
             yield _without(shard, later)
 
 
@@ -74,14 +74,16 @@ class Selection:
         return plan_shards(self._chosen(Taken(), Taken()), shard_images=shard_images, first={}, limit=self.limit)
 
     def next_round(
-        self, earlier: Iterable[PlannedShard], index: Index, *, name_of: Callable[[PlannedShard], str]
-    ) -> Iterator[PlannedShard]:
+        self, earlier: Iterable[PlannedShard], index: Index, *, name_of: Callable[[PlannedShard], str],
+        but: Callable[[set[tuple[str, int]]], set[tuple[str, int]]],
+    ) -> Iterator[PlannedShard]:  # fmt: skip
         """The shards of a further round, as far as there is anything new.
 
         Args:
             earlier: The shards of the rounds before, as `settled_plans` gives them.
             index: Of the export: which of their images were left out.
             name_of: What a shard is called there.
+            but: Of images that were left out, those that stay so.
         """
         exported, listed, first = Taken(), Taken(), dict[str, int]()
         for shard in earlier:
@@ -90,8 +92,9 @@ class Selection:
                 listed.add(shard)
             else:
                 made = index.shards.get(name_of(shard))
-                left_out = {(image.job, image.number) for image in made.left_out} if made is not None else set()
-                exported.add(_without(shard, left_out))
+                lost = made.left_out if made is not None else ()
+                left_out = {(one.job, one.number) for one in lost if shard.has(one.job, one.number)}
+                exported.add(_without(shard, left_out - but(left_out)))
         left = None if self.limit is None else max(0, self.limit - len(exported))
         chosen = self._chosen(exported, listed)
         return plan_shards(chosen, shard_images=index.shard_images, first=first, limit=left)
@@ -119,7 +122,8 @@ def _pages(database: Database, job_id: str, where: ColumnElement[bool] | None) -
         after = page[-1].number
 
 
-def _read_plan(target: Target, place: int) -> Iterator[PlannedShard]:
+def read_plan(target: Target, place: int) -> Iterator[PlannedShard]:
+    """The shards of one round, in order. Raises PlanRefused, StoreAway."""
     name = _PLAN.format(place)
     try:
         for line in target.get(name).splitlines():
@@ -132,7 +136,7 @@ def _repeated(target: Target, rounds: int) -> dict[tuple[str, int], int]:
     """Images that several rounds have, with the last of these."""
     seen, last = Taken(), dict[tuple[str, int], int]()
     for place in range(rounds if rounds > 1 else 0):
-        shards = list(_read_plan(target, place))
+        shards = list(read_plan(target, place))
         for shard in shards if place else []:
             last |= {(job, number): place for job, numbers in shard.numbers for number in numbers
                      if seen.has(job, number)}  # fmt: skip

@@ -63,11 +63,15 @@ class Target(ABC):
 
     @abstractmethod
     def list(self) -> Iterator[str]:
-        """Names of all files, drafts left out, in order. Raises StoreAway."""
+        """Names of all files, drafts left out, in order. Raises StoreAway, and TargetRefused for an impossible name."""
 
     @abstractmethod
     def sha256(self, name: str) -> str:
         """Hash of a file, read block by block. Raises BlobMissing, StoreAway."""
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there. Raises StoreAway."""
 
     @abstractmethod
     def prepare(self) -> None:
@@ -136,6 +140,11 @@ class FolderTarget(Target):
         """See `Target.sha256`."""
         with self._errors(name), self._path(name).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def remove(self, name: str) -> None:
+        """See `Target.remove`."""
+        with self._errors():
+            self._path(name).unlink(missing_ok=True)
 
     def prepare(self) -> None:
         """See `Target.prepare`."""

@@ -6,11 +6,9 @@ that was extended gets a card of the whole.
 
 import io
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
+from dispatcher.export.beside import columns_beside, hashes_beside
 from dispatcher.export.card.croissant import CROISSANT, croissant
 from dispatcher.export.card.facts import JobFacts, without_prompts
 from dispatcher.export.card.features import features_of
@@ -20,6 +18,7 @@ from dispatcher.export.card.plots.sample import sample
 from dispatcher.export.card.sums import SUMS, checksums
 from dispatcher.export.card.tallying import Tally
 from dispatcher.export.card.text.body import SAMPLE, card
+from dispatcher.export.formats import LAYOUTS
 from dispatcher.export.index import Index
 from dispatcher.export.targets import Target
 
@@ -58,24 +57,20 @@ def finish(target: Target, index: Index, jobs: Sequence[JobFacts]) -> None:
 
 
 def _counted(target: Target, index: Index) -> tuple[Tally, dict[str, str]]:
-    """Counts over all tables, one table and one batch at a time; hashes of pictures that lie as files."""
+    """Counts over all tables, one table and one batch at a time; hashes of pictures and captions that lie as files."""
     import pyarrow.parquet as pq
 
     tally, known = Tally(), dict[str, str]()
-    lying = index.format in ("imagefolder", "folder")
+    lying = LAYOUTS[index.format].places_files
+    beside = columns_beside(index) if lying else []
     for name in tables_of(index):
         table = pq.ParquetFile(io.BytesIO(target.get(name)))
-        columns = [column for column in (*_COUNTED, "sha256_exported") if column in table.schema_arrow.names]
+        columns = [column for column in dict.fromkeys((*_COUNTED, *beside)) if column in table.schema_arrow.names]
         for batch in table.iter_batches(_BATCH, columns=columns):
             tally.read(batch)
             if lying:  # some hundred bytes a picture: a folder of millions of files has other troubles
-                known.update(_hashes(batch))
+                known.update(hashes_beside(index, batch.select(beside).to_pylist()))
     return tally, known
-
-
-def _hashes(batch: "pa.RecordBatch") -> Iterator[tuple[str, str]]:
-    pairs = zip(batch["file_name"].to_pylist(), batch["sha256_exported"].to_pylist(), strict=True)
-    return ((name, sha256) for name, sha256 in pairs if name is not None and sha256 is not None)
 
 
 def tables_of(index: Index) -> list[str]:

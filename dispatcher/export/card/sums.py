@@ -12,13 +12,15 @@ SUMS: Final = "SHA256SUMS"
 def checksums(target: Target, index: Index, *, known: Mapping[str, str] | None = None) -> str:
     """The text of the file. Of shards and tables the hash is the index's; only small files are read again.
 
+    A file whose hash is known is told of even if it is not there: what was lost must be missed.
+
     Args:
         target: Where the export is.
         index: Of the export.
         known: Hashes of further files, such as pictures that lie beside a table which names them.
     """
     hashes = {**_of_index(index), **(known or {})}
-    names = sorted(name for name in target.list() if name != SUMS)
+    names = sorted({*target.list(), *hashes} - {SUMS})
     return "".join(line_of(hashes.get(name) or target.sha256(name), name) for name in names)
 
 

@@ -12,6 +12,7 @@ from dispatcher.export.planning import PlannedShard
 from dispatcher.export.shards.hashed import HashedFile
 from dispatcher.export.shards.sample import Sample
 from dispatcher.views.naming import file_name
+from storage.pictures import SUFFIXES
 from storage.sql.images import ImageRow
 
 
@@ -30,17 +31,22 @@ class FolderLayout(Layout):
         if self.setting.name is None:
             return f"data/{planned.split}/{key}.{suffix}"
         said = PurePosixPath(file_name(self.setting.name, image))
-        stem = said.name.removesuffix(f".{suffix}")
-        return str(PurePosixPath("data", planned.split, *said.parent.parts, f"{key}_{stem}.{suffix}"))
+        named = PurePosixPath(f"{key}_{said.name}")  # with the suffix of the object, which may be of another format
+        stem = named.stem if named.suffix.lower() in SUFFIXES else named.name
+        return str(PurePosixPath("data", planned.split, *said.parent.parts, f"{stem}.{suffix}"))
 
     def files(self, sample: Sample) -> Mapping[str, bytes]:
         """See `Layout.files`."""
         picture = {sample.file_name: sample.data}
         if not self.setting.captions:
             return picture
-        beside = f"{sample.file_name.removesuffix(sample.suffix)}txt"
-        return {**picture, beside: sample.caption.encode()}
+        return {**picture, caption_name(sample.file_name): sample.caption.encode()}
 
     def writer(self, file: HashedFile) -> None:  # noqa: ARG002
         """See `Layout.writer`."""
         return
+
+
+def caption_name(file_name: str) -> str:
+    """The text beside a picture."""
+    return str(PurePosixPath(file_name).with_suffix(".txt"))

@@ -47,6 +47,7 @@ class Parcel:
     root: Path
     index: Index
     entries: Sequence[Entry]  # by name
+    card: str  # the text of README.md
 
     @property
     def bytes(self) -> int:
@@ -66,9 +67,10 @@ def pack(root: Path) -> Parcel:
     index = _index(root)
     entries = list(_entries(root))
     _check_sizes(root, entries)
-    check_front(root, (root / README).read_text(errors="replace"), names=[entry.name for entry in entries])
+    card = _card(root)
+    check_front(root, card, names=[entry.name for entry in entries])
     _check_hashes(root, entries)
-    return Parcel(root=root, index=index, entries=entries)
+    return Parcel(root=root, index=index, entries=entries, card=card)
 
 
 def _index(root: Path) -> Index:
@@ -84,6 +86,14 @@ def _index(root: Path) -> Index:
     return index
 
 
+def _card(root: Path) -> str:
+    try:
+        return (root / README).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        rule = f"byte {error.start + 1} is no UTF-8, which the hub wants; save the file as UTF-8"
+        raise NotPublishable(root / README, rule) from None
+
+
 def _entries(root: Path) -> Iterator[Entry]:
     """Every file with the hash that SHA256SUMS tells of it; that one with its own."""
     sums = (root / SUMS).read_bytes()
@@ -95,7 +105,7 @@ def _entries(root: Path) -> Iterator[Entry]:
     names = sorted(name for name in FolderTarget(root).list() if not name.startswith(_SPARED))
     lost = sorted(told.keys() - set(names))
     if lost:
-        raise NotPublishable(root, f"{_some(lost)} missing; give the same 'farm export' again")
+        raise NotPublishable(root, f"{_some(lost)} missing; give 'farm export' with --check again")
     strangers = sorted(set(names) - told.keys())
     if strangers:
         raise NotPublishable(root, f"{_some(strangers)} not in {SUMS}; remove what is not of the export")
@@ -135,20 +145,40 @@ def check_front(root: Path, text: str, *, names: Sequence[str]) -> None:
         raise NotPublishable(file, "must begin with a line '---', YAML and a line '---'")
     try:
         front = yaml.safe_load(found[1])
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
         raise NotPublishable(file, f"its front matter is no YAML ({str(error).splitlines()[0]})") from None
     if not isinstance(front, dict) or not front.get("license"):
         raise NotPublishable(file, "its front matter must say license:")
-    for split, pattern in _patterns(front):
+    for split, pattern in _patterns(file, front):
         if not any(fnmatch(name, pattern.replace("**/", "*")) for name in names):
             raise NotPublishable(file, f"configs: split {split!r} finds no file with {pattern!r}")
 
 
-def _patterns(front: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for config in front.get("configs") or []:
-        for files in config.get("data_files") or []:
-            paths = files["path"] if isinstance(files["path"], list) else [files["path"]]
-            yield from ((str(files.get("split")), str(path)) for path in paths)
+def _patterns(file: Path, front: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Split and pattern of what a card names, in any of the ways that the hub takes. Raises NotPublishable."""
+    configs = front.get("configs") or []
+    if not isinstance(configs, list) or not all(isinstance(config, dict) for config in configs):
+        raise NotPublishable(file, "configs: must be a list of mappings")
+    for config in configs:
+        given = config.get("data_files") or []
+        alone = _texts(given)
+        entries = given if alone is None else [{"split": _UNNAMED, "path": alone}]
+        for entry in entries if isinstance(entries, list) else [entries]:
+            paths = _texts(entry.get("path")) if isinstance(entry, dict) and "split" in entry else None
+            if paths is None or not isinstance(entries, list):
+                raise NotPublishable(file, _DATA_FILES)
+            yield from ((str(entry["split"]), path) for path in paths)
+
+
+def _texts(value: object) -> list[str] | None:
+    """A text or a list of texts as a list; None for anything else."""
+    found = value if isinstance(value, list) else [value]
+    texts = [one for one in found if isinstance(one, str)]
+    return texts if len(texts) == len(found) else None
+
+
+_UNNAMED: Final = "train"  # what a reader makes of files without a split
+_DATA_FILES: Final = "configs: data_files must be a pattern, a list of them, or a list of mappings with split and path"
 
 
 def _check_hashes(root: Path, entries: Sequence[Entry]) -> None:

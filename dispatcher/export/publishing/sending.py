@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dispatcher.export.card.finishing import README
 from dispatcher.export.publishing.commits import commits, missing
 from dispatcher.export.publishing.parcel import Parcel
 from dispatcher.export.publishing.repository import Repository, git_hashes
@@ -48,7 +47,7 @@ def publish(parcel: Parcel, repository: Repository, *, public: bool, message: st
         HubAway: Repeat it; what was sent stays.
     """
     is_public = repository.prepare(public=public)
-    repository.check_card((parcel.root / README).read_text())
+    repository.check_card(parcel.card)
     there = repository.files()
     hashes = {name: found for name, (found, _) in there.items()}
     lacking = missing(parcel.entries, hashes, git_hash=git_hashes(parcel.root, there, parcel.entries))

@@ -25,6 +25,7 @@ from dispatcher.export.selection.tree import (
 )
 from dispatcher.provenance.columns import LABEL_PREFIX
 from storage.errors import InvalidSpec, UnknownName, nearest, shorten
+from storage.spec.fields import IMAGE_KEYS
 from storage.sql.selecting import COMPARED, Field, label_field, score_field
 
 _OPERATORS: Final[Mapping[str, Callable[[Any, Any], ColumnElement[bool]]]] = {
@@ -53,6 +54,38 @@ def condition(tree: Condition, *, labels: Collection[str]) -> ColumnElement[bool
             return not_(condition(part, labels=labels))
         case _:
             return _leaf(tree, field_of(tree.name, labels=labels))
+
+
+def check_pictures(tree: Condition, *, names: Mapping[str, Collection[str]]) -> None:
+    """Refuse the hash of a picture, which stands in rows, where images are compared by the name of its file.
+
+    Args:
+        tree: What `parse` gave.
+        names: What the jobs call each picture, by hash; a picture without a file is called by its hash.
+
+    Raises:
+        InvalidSpec: No image would be found.
+    """
+    match tree:
+        case All(parts) | Either(parts):
+            for part in parts:
+                check_pictures(part, names=names)
+        case Not(part):
+            check_pictures(part, names=names)
+        case Compare(name, sign, value):
+            _check_picture(name, sign, value, names=names)
+        case OneOf(name, values):
+            for value in values:
+                _check_picture(name, "=", value, names=names)
+        case _:
+            pass
+
+
+def _check_picture(name: Name, sign: str, value: Value, *, names: Mapping[str, Collection[str]]) -> None:
+    called = names.get(value, ()) if name.space == "" and name.text in IMAGE_KEYS and isinstance(value, str) else ()
+    if called and value not in called:
+        shown = " or ".join(f"'{one}'" for one in sorted(called))
+        raise InvalidSpec(OPTION, f"{name} {sign} '{value}'", f"pictures are compared by their names: write {shown}")
 
 
 def field_of(name: Name, *, labels: Collection[str]) -> Field:

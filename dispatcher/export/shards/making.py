@@ -1,14 +1,15 @@
 """One shard: samples in their order into drafts of its file and its table, which are then ready to be placed."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from dispatcher.export.formats import Layout
 from dispatcher.export.index import REJECTED, BrokenImage, Shard
 from dispatcher.export.loading import Broken, Loader
+from dispatcher.export.lost import rows_of
 from dispatcher.export.planning import Choice, PlannedShard, why_not
 from dispatcher.export.shards.hashed import HashedFile
 from dispatcher.export.shards.placing import Drafted
@@ -16,11 +17,9 @@ from dispatcher.export.shards.prefetch import in_order
 from dispatcher.export.shards.sample import Sample
 from dispatcher.export.shards.tables import TableWriter, row_schema
 from dispatcher.export.targets import Target
-from storage.sql import Database, images
+from storage.sql import Database
 from storage.sql.images import ImageRow
 from storage.sql.selecting import Candidate
-
-_PAGE: Final = 500
 
 
 @dataclass(slots=True)
@@ -49,6 +48,8 @@ class Maker:
 
         Raises:
             ImageUnreadable: An object is missing or damaged, and that is not to be skipped.
+            ImageGone: An image has no record any more, likewise.
+            ClassUnknown: An image has a class that came after the export began.
             StoreAway: Repeat the export.
             DiskFull: Likewise.
         """
@@ -92,7 +93,8 @@ class Maker:
 
     def list_rejected(self, planned: PlannedShard, choice: Choice) -> tuple[str, Shard]:
         """Write a table of images that are not exported, with why."""
-        rows = (self._rejected_row(image, choice) for image in rows_of(self.database, planned.numbers))
+        found = (image for image in rows_of(self.database, planned.numbers) if not isinstance(image, Broken))
+        rows = (self._rejected_row(image, choice) for image in found)
         return self.write_table(self.layout.metadata_name(planned), rows)
 
     def write_table(self, name: str, rows: Iterable[Mapping[str, Any]]) -> tuple[str, Shard]:
@@ -113,13 +115,15 @@ class Maker:
         return name, shard
 
     def _samples(self, planned: PlannedShard) -> Iterator[Sample | Broken]:
-        rows = rows_of(self.database, planned.numbers)
-        return in_order(rows, lambda image: self.loader.load(image, planned), pool=self.pool, ahead=self.ahead)
+        def load(image: ImageRow | Broken) -> Sample | Broken:
+            return image if isinstance(image, Broken) else self.loader.load(image, planned)
+
+        return in_order(rows_of(self.database, planned.numbers), load, pool=self.pool, ahead=self.ahead)
 
     def _skip(self, broken: Broken) -> BrokenImage:
         if not self.skip_broken:
             raise broken.error()
-        return BrokenImage(job=broken.image.job, number=broken.image.number, why=broken.why)
+        return BrokenImage(job=broken.job, number=broken.number, why=broken.why)
 
     def _rejected_row(self, image: ImageRow, choice: Choice) -> dict[str, Any]:
         row = self.loader.row(image)
@@ -130,22 +134,3 @@ class Maker:
         if why == "rejected":
             return row | {"reason": why, "detail": image.rejected}
         return row if why == "failed" else row | {"reason": why}
-
-
-def rows_of(database: Database, numbers: Sequence[tuple[str, Iterable[int]]]) -> Iterator[ImageRow]:
-    """The rows of some images in the order given, read in pages."""
-    for job_id, wanted in numbers:
-        page: list[int] = []
-        for number in wanted:
-            page.append(number)
-            if len(page) == _PAGE:
-                yield from _page(database, job_id, page)
-                page = []
-        yield from _page(database, job_id, page)
-
-
-def _page(database: Database, job_id: str, numbers: list[int]) -> list[ImageRow]:
-    if not numbers:
-        return []
-    with database.read() as connection:
-        return list(images.of_numbers(connection, job_id, numbers))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 from dispatcher.export.index import Index
 from dispatcher.export.targets import FolderTarget, Target
 from dispatcher.sheet.picture import decode, flatten
+from storage.errors import BlobMissing
 
 COUNT: Final = 24  # images at most
 _COLUMNS: Final = 8
@@ -105,12 +106,14 @@ def _in_parquet(file: BinaryIO, rows: Sequence[int]) -> Iterator[bytes]:
 
 
 def _lying(target: Target, index: Index, name: str, rows: Sequence[int]) -> Iterator[bytes]:
-    """Pictures that lie as files; the table of their rows names them."""
+    """Pictures that lie as files; the table of their rows names them. One that is not there is passed over."""
     import pyarrow.parquet as pq
 
     table = pq.read_table(io.BytesIO(target.get(index.shards[name].metadata)), columns=["file_name"])
     files = [file for file in table["file_name"].to_pylist() if file is not None]
-    yield from (target.get(files[row]) for row in rows if row < len(files))
+    for file in (files[row] for row in rows if row < len(files)):
+        with suppress(BlobMissing):
+            yield target.get(file)
 
 
 def _together(pictures: Sequence[Image.Image]) -> bytes:
