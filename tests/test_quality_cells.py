@@ -1,6 +1,7 @@
 """Verdicts and next takes, as pure functions of what a job has made."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -58,6 +59,28 @@ def test_images_with_higher_numbers_change_no_verdict(made: list[Facts], cut: in
     all_of_them = verdicts(made, ALL)
 
     assert verdicts(made[:cut], ALL) == {number: why for number, why in all_of_them.items() if number < cut}
+
+
+@given(made=images, split=st.integers(1, 11), takes=images)
+def test_an_extension_changes_no_verdict_on_what_was_there_though_its_numbers_are_lower_than_those_of_takes(
+    made: list[Facts], split: int, takes: list[Facts]
+) -> None:
+    began = made[:split] + [replace(one, number=number_of(one.number, take=1)) for one in takes[:split]]
+    later = made[split:] + [replace(one, number=number_of(one.number, take=1)) for one in takes[split:]]
+    both = sorted(began + later, key=lambda one: one.number)
+
+    longer = verdicts(both, ALL, firsts=[0, split])
+
+    there = {one.number for one in began}
+    assert {number: why for number, why in longer.items() if number in there} == verdicts(began, ALL)
+
+
+def test_images_of_an_extension_come_after_the_takes_of_what_was_there() -> None:
+    made = [facts(0, pixels="a"), facts(2, pixels="b"), facts(3, pixels="c"), facts(number_of(1, take=1), pixels="b")]
+    rules = Rules(**{**NOTHING, "exact": True})
+
+    assert verdicts(made, rules, firsts=[0, 2]) == {2: "exact_duplicate of 1.1"}
+    assert verdicts(made, rules) == {number_of(1, take=1): "exact_duplicate of 2"}
 
 
 def test_reasons_are_said_in_words_and_all_of_them() -> None:

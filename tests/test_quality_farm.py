@@ -12,7 +12,8 @@ from storage.spec.number import number_of, seed_of_take
 
 PER_PROMPT = 6  # images
 RULES = {"low_variance": "reject", "exact_duplicate": "reject", "on_reject": "next_seed", "tries": 3}
-FLAT = [1, 4, seed_of_take(4, take=1)]  # seeds
+BLANK = [1]  # seeds
+FLAT = [4, seed_of_take(4, take=1)]
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def make_desk(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
     def make(name: str, **variables: Any) -> Desk:
         desks.append(Desk(tmp_path / name, **variables))
         (desks[-1].folder / "model" / "fake.json").write_text(
-            json.dumps({"width": 32, "height": 32, "flat_seeds": FLAT})
+            json.dumps({"width": 32, "height": 32, "blank_seeds": BLANK, "flat_seeds": FLAT})
         )
         return desks[-1]
 

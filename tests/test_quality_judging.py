@@ -1,7 +1,7 @@
 """Complete jobs are judged before they are done; rejected images get their next takes until nothing is lacking."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,49 +9,19 @@ import pytest
 from sqlalchemy import update
 
 from desk import DispatcherDesk, failed
-from dispatcher.extension import store_extension
 from dispatcher.quality import judging
-from dispatcher.quality.verdicts import verdicts
-from storage.spec import Spec
-from storage.spec.growth import add_values
+from judging_desk import AGAIN, FLAT, REJECT, flat, rejected, work
 from storage.spec.number import number_of
 from storage.spec_store import SpecStore
 from storage.sql import Database, jobs, quality
 from storage.sql.leading import NotLeading
 from storage.sql.tables import image
-from storage.states import ChunkState, JobState, Reuse, Wish
-
-Look = Callable[[int], Mapping[str, Any]]
-FLAT: dict[str, Any] = {"flags": ["low_variance"]}
-REJECT = {"low_variance": "reject"}
-AGAIN = {**REJECT, "on_reject": "next_seed"}
+from storage.states import JobState, Reuse, Wish
 
 
 @pytest.fixture
 def desk(tmp_path: Path, database: Database, broker_url: str) -> DispatcherDesk:
     return DispatcherDesk(database, tmp_path, broker_url)
-
-
-def work(desk: DispatcherDesk, look: Look, *, rounds: int = 30, judge: bool = True) -> None:
-    """An honest worker does all there is, and the dispatcher judges; `look` says what a picture is told by."""
-    for _ in range(rounds):
-        while desk.feed() or desk.chunks():
-            for chunk in desk.chunks():
-                manifest = desk.manifest(chunk)
-                for made in manifest["images"]:
-                    made |= {"pixel_sha256": f"{made['number']:064x}", "phash": None, **look(made["number"])}
-                desk.recorder.record(desk.put(manifest))
-        if not judge or not desk.judge.judge():
-            return
-    raise AssertionError("the rounds never end")
-
-
-def rejected(desk: DispatcherDesk, job_id: str) -> dict[int, str]:
-    return {number: row.rejected for number, row in desk.images(job_id).items() if row.rejected is not None}
-
-
-def flat(*numbers: int) -> Look:
-    return lambda number: FLAT if number in numbers else {}
 
 
 def test_a_job_without_rules_is_done_with_its_last_image(desk: DispatcherDesk) -> None:
@@ -107,7 +77,7 @@ def test_a_place_is_left_after_its_tries_and_that_is_told(desk: DispatcherDesk) 
 
     row = desk.job(job_id)
     assert (row.state, row.images, row.rejected, row.short) == (JobState.DONE, 18, 3, 1)
-    assert desk.events(job_id)["short"] == "1 place without an accepted image after 3 tries"
+    assert desk.events(job_id)["short"] == "1 place without an accepted image (rejected 3 times, or failed)"
 
 
 def test_a_cell_gets_takes_until_it_has_what_accept_says(desk: DispatcherDesk) -> None:
@@ -148,27 +118,6 @@ def test_failed_images_get_no_takes_and_may_be_tried_again_after_judging(desk: D
     assert rejected(desk, job_id) == {9: "exact_duplicate of 0"}
     assert desk.job(job_id).images == 17
     assert desk.job(job_id).state == JobState.DONE
-
-
-def test_an_extended_job_keeps_its_takes_and_is_judged_again(desk: DispatcherDesk) -> None:
-    job_id = desk.submit(quality={**AGAIN, "exact_duplicate": "reject"})
-    work(desk, flat(3))
-    row = desk.job(job_id)
-    known = SpecStore(desk.store).load(job_id, spec_hash=row.spec_hash).spec
-    longer = _longer(known)
-
-    after = store_extension(row, longer, known=known, database=desk.database, store=desk.store)
-    desk.wish(job_id)
-    work(desk, flat(20))
-
-    assert (row.images, after.images, after.judged) == (17, 25, False)
-    done = desk.job(job_id)
-    assert (done.state, done.images, done.rejected) == (JobState.DONE, 26, 2)
-    assert set(rejected(desk, job_id)) == {3, 20}
-
-
-def _longer(known: Spec) -> Spec:
-    return add_values(known, prompts=["c"], max_images=10**6)
 
 
 def test_a_paused_job_is_judged_and_its_takes_wait(desk: DispatcherDesk) -> None:
@@ -275,25 +224,3 @@ def test_a_crash_between_any_two_steps_does_no_harm(
 
 def _only(job_id: str, ask: Callable[..., list[str]]) -> Callable[..., list[str]]:
     return lambda connection: [one for one in ask(connection) if one == job_id]
-
-
-def test_a_job_that_grew_while_it_was_judged_waits_for_its_images(
-    desk: DispatcherDesk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job_id = desk.submit(quality=REJECT)
-    work(desk, flat(3), judge=False)
-    row = desk.job(job_id)
-    known = SpecStore(desk.store).load(job_id, spec_hash=row.spec_hash).spec
-    real = verdicts
-
-    def slow(*arguments: Any) -> Any:
-        store_extension(row, _longer(known), known=known, database=desk.database, store=desk.store)
-        return real(*arguments)
-
-    monkeypatch.setattr(judging, "verdicts", slow)
-    assert desk.judge.judge() == 0
-    monkeypatch.undo()
-    work(desk, flat(3))
-
-    assert (desk.job(job_id).state, desk.job(job_id).done) == (JobState.DONE, 24)
-    assert not desk.chunks(ChunkState.READY)

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -173,6 +174,26 @@ def test_one_bad_image_does_not_spoil_its_batch(desk: Desk) -> None:
 
     assert [image.number for image in manifest.images] == [0, 3, 4, 5]
     assert [(image.number, image.reason) for image in manifest.failed] == [(1, "error"), (2, "blank")]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param({"allow_blank": True}, id="allowed"),
+        pytest.param({"quality": {"low_variance": "reject"}}, id="rejected by a rule"),
+    ],
+)
+def test_a_picture_of_one_colour_is_kept_and_marked_where_the_job_knows_what_to_do_with_it(
+    desk: Desk, said: dict[str, Any]
+) -> None:
+    fake_model(desk.home, blank_seeds=[2])
+    desk.freeze(model="model", prompt="a fox", steps=1, axes={"seed": {"count": 4}}, **said)
+
+    desk.send(desk.message(range(4), models=desk.resolve(NODE)), node=NODE)
+    manifest = desk.manifest()
+
+    assert [(image.number, image.flags) for image in manifest.images if image.flags] == [(2, ["low_variance"])]
+    assert (len(manifest.images), manifest.failed) == (4, [])
 
 
 def test_a_model_that_changed_or_is_gone_is_fatal_and_says_so(desk: Desk) -> None:

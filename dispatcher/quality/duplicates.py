@@ -4,8 +4,8 @@ Two hashes that differ in at most d bits agree in at least one of d + 1 bands, s
 all. So only hashes that share a band are compared: for d = 4 about 60 of 100,000. Where very many share a band
 (pictures that are nearly blank), they are divided by the bits that are left, in the same way. Equal hashes count once.
 
-Numbers come in ascending order. Of all that look like an image only lower numbers matter, so what is said of an image
-stays as it is when images with higher numbers are added.
+Images come in an order that the caller gives, ascending by number where nothing else is said. Of all that look like an
+image only those before it matter, so what is said of an image stays as it is when others are added behind it.
 """
 
 from array import array
@@ -95,14 +95,14 @@ class _Apart:
 def near_kept(numbers_and_hashes: Iterable[NumberedHash], distance: int) -> Iterator[tuple[int, int, int]]:
     """Which images to leave out so that no two of the rest look alike.
 
-    Each image stays unless one with a lower number stays and looks like it.
+    Each image stays unless one before it stays and looks like it.
 
     Args:
-        numbers_and_hashes: As for `near`.
+        numbers_and_hashes: As for `near`, in any order of numbers.
         distance: Likewise.
 
     Yields:
-        Number of an image that is left out, the lowest one that stays and looks like it, bits that differ; ascending.
+        Number of an image that is left out, the first one that stays and looks like it, bits that differ; in order.
     """
     looks = _read(numbers_and_hashes)
     anchors = lowest_near(looks.values, distance)
@@ -134,13 +134,13 @@ def groups(numbers_and_hashes: Iterable[NumberedHash], distance: int) -> list[li
 
 
 def same(numbers_and_hashes: Iterable[tuple[int, str]]) -> Iterator[tuple[int, int]]:
-    """For each image the lowest-numbered one before it with the same pixels.
+    """For each image the first one before it with the same pixels.
 
     Args:
-        numbers_and_hashes: Number and SHA-256 of the pixels (hex), ascending by number.
+        numbers_and_hashes: Number and SHA-256 of the pixels (hex), in any order of numbers.
 
     Yields:
-        Number, lower number. Ascending.
+        Number, number of the one before it; in order.
     """
     import numpy as np
 

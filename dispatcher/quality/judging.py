@@ -19,7 +19,7 @@ from dispatcher.quality.cells import Cells, Outcome
 from dispatcher.quality.successors import add_takes
 from dispatcher.quality.verdicts import Facts, verdicts
 from dispatcher.service.steps import finish_if_complete
-from storage.errors import PermanentError
+from storage.errors import FarmError, PermanentError, TransientError
 from storage.spec import Job
 from storage.spec.number import place_of, take_of
 from storage.spec.quality import Rules
@@ -57,9 +57,12 @@ class Judge:
         self._specs = specs
         self._fence = fence
         self._chunk_s = chunk_s
+        self._broken: dict[str, str] = {}  # jobs that could not be judged, and why, so that it is logged once
 
     def judge(self) -> int:
         """Judge every job that waits for it. Returns how many.
+
+        A job that cannot be judged, for whatever reason of its own, is tried again by each call, after the others.
 
         Raises:
             StoreAway: The next call goes on.
@@ -68,7 +71,23 @@ class Judge:
         """
         with self._database.read() as connection:
             waiting = quality.waiting(connection)
-        return sum(self._judge(job_id) for job_id in waiting)
+        self._broken = {job_id: why for job_id, why in self._broken.items() if job_id in waiting}
+        return sum(self._try(job_id) for job_id in sorted(waiting, key=self._broken.__contains__))
+
+    def _try(self, job_id: str) -> bool:
+        """Judge one job, whose troubles are not those of others."""
+        try:
+            is_judged = self._judge(job_id)
+        except TransientError:
+            raise
+        except Exception as error:
+            if self._broken.get(job_id) != repr(error):
+                is_bug = not isinstance(error, FarmError)
+                log.error("judging broken off", exc_info=is_bug, extra={"job": job_id, "why": str(error)})
+            self._broken[job_id] = repr(error)
+            return False
+        self._broken.pop(job_id, None)
+        return is_judged
 
     def _judge(self, job_id: str) -> bool:
         """Judge one job. Returns False if it changed meanwhile; it waits again where it still has to."""
@@ -80,7 +99,8 @@ class Judge:
             log.warning("not judged", extra={"job": job_id, "why": str(error)})
             return self._close_unjudged(row, str(error))
         case = _Case(row, job, Rules.of(job.spec) or NO_RULES)
-        rejected = verdicts((_facts(one) for one in self._read(job_id) if one.state == ImageState.DONE), case.rules)
+        made = (_facts(one) for one in self._read(job_id) if one.state == ImageState.DONE)
+        rejected = verdicts(made, case.rules, firsts=[product.first for product in job.products])
         if not self._mark(case, rejected):
             return False
         cells = self._count(case, rejected) if case.rules.next_seed else None
@@ -111,10 +131,12 @@ class Judge:
         return True
 
     def _count(self, case: _Case, rejected: Mapping[int, str]) -> Cells:
-        """Every image in its cell."""
-        rules = case.rules
+        """Every image in its cell; those that an extension brought meanwhile are judged when it is complete."""
+        rules, places = case.rules, len(case.job)
         cells = Cells(quota=rules.accept or 1, tries=rules.tries)
         for one in self._read(case.row.id):
+            if place_of(one.number) >= places:
+                continue
             failed, is_rejected = one.state == ImageState.FAILED, one.number in rejected
             if rules.accept is None and not failed and not is_rejected and not take_of(one.number):
                 continue  # a place that is filled: most are, and a cell each would be much
@@ -189,7 +211,9 @@ def _cell(case: _Case, number: int) -> Hashable:
 
 def _lacking(rules: Rules, short: int) -> str:
     if rules.accept is None:
-        return f"{short} {'place' if short == 1 else 'places'} without an accepted image after {rules.tries} tries"
+        times = "once" if rules.tries == 1 else f"{rules.tries} times"
+        places = f"{short} {'place' if short == 1 else 'places'}"
+        return f"{places} without an accepted image (rejected {times}, or failed)"
     per = f" per {', '.join(rules.per)}" if rules.per else ""
     cells = f"{short} {'cell' if short == 1 else 'cells'}"
     return f"{cells} short of accept = {rules.accept}{per}; no take of theirs is left to try"

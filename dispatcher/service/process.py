@@ -12,6 +12,7 @@ not tell again, so the process may be killed at any line.
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 from dispatcher.planning.sessions import STORED_GRACE_S, Sessions
 from dispatcher.quality.judging import Judge
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 NEVER = float("-inf")
 MIN_PAUSE_S = 0.05  # between two rounds, however many chunks end
 _LAST_NOTES_S = 5.0  # that the end waits for them; what is missing is written after the next start
+_AWAY = "away"
 _FROZEN = 1 / 3  # of a silence: after a longer gap between two rounds we were the ones who did not listen
 
 
@@ -139,17 +141,10 @@ class Dispatcher:
 
     def _note(self) -> None:
         """Tell the store what was decided, until the end and once after it."""
-        away = False
+        why = ""
         while True:
             is_last = self._stop.wait(self._tick_s)
-            try:
-                if self._lead.leads:
-                    self._notes.write()
-                away = False
-            except FarmError as error:
-                if not away:
-                    log.warning("notes put off", extra={"why": str(error)})
-                away = True
+            why = self._attempt("notes", self._notes.write, before=why)
             if is_last:
                 return
 
@@ -159,18 +154,39 @@ class Dispatcher:
 
     def _judge_jobs(self) -> None:
         """Judge complete jobs until the end. What is broken off there is begun again by the next leader."""
-        away = False
+        why = ""
         while not self._stop.is_set():
             self._news.clear()
-            try:
-                if self._lead.leads and self._judge.judge():
-                    self._due.set()
-                away = False
-            except FarmError as error:
-                if not away:
-                    log.warning("judging put off", extra={"why": str(error)})
-                away = True
+            why = self._attempt("judging", self._judge_all, before=why)
             self._news.wait(self._tick_s)
+
+    def _judge_all(self) -> None:
+        if self._judge.judge():
+            self._due.set()
+
+    def _attempt(self, name: str, work: Callable[[], object], *, before: str) -> str:
+        """Do a thread's work if we lead. What it raises is logged once and ends no thread: the next attempt goes on.
+
+        Args:
+            name: Of the thread.
+            work: What it does.
+            before: What the attempt before returned.
+
+        Returns:
+            What kept it from its end; "" for nothing.
+        """
+        try:
+            if self._lead.leads:
+                work()
+        except FarmError as error:
+            if before != _AWAY:
+                log.warning(f"{name} put off", extra={"why": str(error)})
+            return _AWAY
+        except Exception as error:  # a bug, or a library's: nobody would start this thread again
+            if before != repr(error):
+                log.exception(f"{name} broken off")
+            return repr(error)
+        return ""
 
     def _guarded_round(self, now: float) -> None:
         try:

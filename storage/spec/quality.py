@@ -38,7 +38,7 @@ class Rules:
     """What judges the pictures of a job, and what follows."""
 
     flags: frozenset[str]  # flags that reject
-    exact: bool  # the pixels of an image with a lower number reject
+    exact: bool  # the pixels of an image that comes before it reject
     distance: int | None  # so do perceptual hashes that differ in at most so many of 64 bits; None: nothing near does
     bounds: Mapping[str, Bounds]  # by scorer; those without a bound are not there
     next_seed: bool  # whether rejected images get successors

@@ -28,6 +28,7 @@ from worker.runs.rendering.faults import Broken, OnlyHere
 from worker.runs.rendering.scoring import load_scorers
 from worker.runs.storing.encoding import Encoder
 from worker.runs.storing.finishing import Finishing
+from worker.runs.storing.picture import LOW_VARIANCE
 from worker.runs.storing.spool import Delivery
 from worker.runs.tools import Tools
 
@@ -154,7 +155,7 @@ class Run:
         name, spec_hash = self._message.job, self._message.spec_hash
         what = keys.spec_key(name, spec_hash)
         job = self._reading.insist(lambda: self._tools.specs.load(name, spec_hash=spec_hash), what=what)
-        self._done.allow_blank = job.spec.allow_blank
+        self._done.keep_blank = job.spec.allow_blank or LOW_VARIANCE in (job.spec.quality or {})
         self._done.encoder = Encoder(job.spec.output, allowed=self._tools.watermarks)
         return job
 

@@ -96,7 +96,7 @@ class Quality(_Strict):
     low_variance: Reject | None = Field(default=None, description="hardly anything to see")
     nsfw: Reject | None = Field(default=None, description="the model's own safety checker found something")
     truncated: Reject | None = Field(default=None, description="the prompt was not read to its end")
-    exact_duplicate: Reject | None = Field(default=None, description="pixels of an image with a lower number")
+    exact_duplicate: Reject | None = Field(default=None, description="pixels of an image that comes before it")
     near_duplicate: NearDuplicate | None = None
     clip: Annotated[ClipScorer, BeforeValidator(_named)] | None = None
     aesthetic: Annotated[Scorer, BeforeValidator(_named)] | None = None

@@ -58,7 +58,7 @@ class Finishing:
     """The outcome of one run, as it grows."""
 
     def __init__(self, tools: Tools, *, delivery: Delivery, patience: Patience) -> None:
-        self.allow_blank = False  # of the job; known once its spec was read
+        self.keep_blank = False  # as the job allows it, or has a rule that rejects it; known once its spec was read
         self.encoder = Encoder()  # likewise
         self.scorers: Mapping[str, Scorer] = {}  # likewise, once they are loaded
         self._tools = tools
@@ -92,7 +92,7 @@ class Finishing:
         begun = time.monotonic()
         try:
             look = judge(made.image)
-            if look == BLANK and not self.allow_blank and "nsfw" not in made.flags:
+            if look == BLANK and not self.keep_blank and "nsfw" not in made.flags:
                 self.fail([drawn.number], _EMPTY)
                 return
             libraries = self._tools.renderer.libraries()
