@@ -18,6 +18,7 @@ from storage.settings import Settings
 from storage.spec import Job
 from storage.spec.growth import add_values
 from storage.spec.number import number_of
+from storage.spec_store import SpecStore
 from storage.sql.tables import image
 from storage.states import Reuse
 from typed import Ended, typed
@@ -196,6 +197,20 @@ def test_a_lookalike_that_is_not_declared_is_listed_behind_one_that_is(desk: Kee
 
     assert pairs(found, Kind.NEAR) == [("0", "1"), ("1", "4")]
     assert found.near_declared == 1
+
+
+def test_images_that_an_extension_brought_meanwhile_are_left_out(
+    desk: KeepingDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    axes = {"prompt": PROMPTS, "seed": {"derive": 2}}
+    job_id, shorter = made(desk, axes=axes), Job(frozen(desk.folder, axes={**axes, "prompt": PROMPTS[:2]}))
+    for number in (4, 5):
+        change(desk, job_id, number, seed=desk.images(job_id)[0].seed)
+    monkeypatch.setattr(SpecStore, "load", lambda *_, **__: shorter)
+
+    found = look(desk, job_id)
+
+    assert (found.images, found.collisions) == (4, [])
 
 
 def test_rejected_images_are_left_out(desk: KeepingDesk) -> None:

@@ -71,7 +71,7 @@ def test_a_replay_renders_the_recipes_that_it_was_made_of(
         places = [again[number] for number in range(len(again))]
         assert [again.recipe(place, made) for place in places if place] == [dict(o.recipe) for o in replay.originals]
         assert replay.spec.plan == PLAN.model_dump()
-        assert (replay.spec.reuse, replay.spec.smaller_plans) == ("off", False)
+        assert (replay.spec.reuse, replay.spec.smaller_plans, replay.spec.allow_blank) == ("off", False, True)
     assert sum(len(replay.originals) for replay in replays) == len(able)
 
 

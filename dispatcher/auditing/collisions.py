@@ -11,6 +11,7 @@ from dispatcher.farm import Farm
 from dispatcher.provenance.rows import image_id
 from dispatcher.quality.duplicates import near_and_apart, same
 from storage.spec import Job
+from storage.spec.number import place_of
 from storage.sql import hashes
 from storage.sql.jobs import JobRow
 
@@ -82,7 +83,8 @@ def audit(farm: Farm, rows: Sequence[JobRow], *, distance: int) -> Audit:
     with farm.database.read() as connection:
         for place, row in enumerate(rows):
             for image in hashes.noises(connection, row.id):
-                columns.add(place, image)
+                if place_of(image.number) < len(specs[place]):  # the job may have been extended just now
+                    columns.add(place, image)
             rejected, failed = hashes.rejected_or_failed(connection, row.id)
             found.rejected += rejected
             found.failed += failed

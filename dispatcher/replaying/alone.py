@@ -19,6 +19,7 @@ from storage.pictures import examine
 from storage.spec import Spec, digest
 from storage.spec.number import show_number
 from storage.spec.plan import Plan
+from storage.spec.recipe import SAFETY_CHECKER
 from storage.spec.unrecipe import check_recipe, digests_of, inputs_of
 from storage.sql import jobs
 from storage.sql.jobs import JobRow
@@ -108,6 +109,7 @@ def _original(file: Path, data: bytes) -> tuple[Original, Mapping[str, Any]]:
         raise UserError(f"{file}: keeps its prompts to itself, and no image of this farm has these pixels")
     try:
         check_recipe(recipe)
+        _check_checker(recipe)
         checked = Plan.model_validate(plan)
     except InvalidSpec as error:
         raise UnreadableFile(file, f"names what no farm renders: {error}") from None
@@ -119,6 +121,13 @@ def _original(file: Path, data: bytes) -> tuple[Original, Mapping[str, Any]]:
         environment=libraries if isinstance(libraries, dict) else {}, load=lambda: data,
     )  # fmt: skip
     return original, _output(record.get("encoding"))
+
+
+def _check_checker(recipe: Mapping[str, Any]) -> None:
+    """A job says whether there is a safety checker, and a recipe which; no rule of a job file covers that."""
+    said = recipe.get(SAFETY_CHECKER)
+    if said is not None and not isinstance(said, str):
+        raise InvalidSpec(f"recipe.{SAFETY_CHECKER}", said, "must be the digest of a model")
 
 
 def _output(encoding: object) -> dict[str, Any]:

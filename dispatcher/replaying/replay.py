@@ -10,6 +10,7 @@ from dispatcher.replaying.running import Means, Replayer
 from dispatcher.replaying.sampling import spread
 from dispatcher.replaying.wanting import Able, Model, Replay, grouped, models_of_job, replay_of, used_models
 from storage.errors import InvalidSpec, UserError
+from storage.models.sources import STORE
 from storage.spec import Job, Spec
 from storage.spec.unrecipe import inputs_of, values_of
 from storage.sql import hashes, registry
@@ -24,19 +25,20 @@ class Ground:
     """What a replay stands on beside the recipes."""
 
     base: Spec  # says how pictures are encoded, and knows the input images
-    models: Sequence[Model]  # that can be had
+    models: Sequence[Model]  # that can be had; of one digest the first is taken
 
 
 def ground_of(farm: Farm, row: JobRow, job: Job) -> Ground:
-    """What a job's replays stand on: its models by their names, then registered ones. Raises DatabaseAway."""
+    """What a job's replays stand on: registered models, then those that it names itself. Raises DatabaseAway."""
     digests = {key: facts.digest for key, facts in (row.models or {}).items()}
     return Ground(base=job.spec, models=[*registered_models(farm), *models_of_job(job.spec, digests)])
 
 
 def registered_models(farm: Farm) -> list[Model]:
-    """The registered models. Raises DatabaseAway."""
+    """The registered models, whose bytes never change; first those that the store keeps. Raises DatabaseAway."""
     with farm.database.read() as connection:
         known = registry.listing(connection)
+    known.sort(key=lambda one: not one.source.startswith(STORE))
     return [Model(name=one.name, kind=one.kind, source=one.source, digest=one.digest) for one in known]
 
 

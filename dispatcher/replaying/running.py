@@ -32,6 +32,7 @@ from storage.wire.messages import Heartbeat
 POLL_S: Final = 0.25
 DEVICE_PATIENCE_S: Final = 30.0  # for a worker with the plan's kind of device, once any worker is there
 CHUNK_S: Final = 5.0
+WAIT_S: Final = 5.0  # that nothing moves before it is said why
 
 Outcome = Anew | str  # str: why a picture could not be rendered again
 Say = Callable[[int, int], None]  # hears how many images of how many have ended
@@ -45,7 +46,9 @@ class Means:
     source: str = "verify"  # the words after ./farm
     keep: bool = False  # leave the jobs where they are
     say: Say | None = None
+    tell: Callable[[str], None] | None = None  # hears what it waits for, each reason once
     device_patience_s: float = DEVICE_PATIENCE_S
+    wait_s: float = WAIT_S
 
 
 @dataclass
@@ -56,6 +59,8 @@ class _Running:
     id: str
     given_up: str | None = None  # why it was cancelled
     lacks_since: float | None = None  # the monotonic clock
+    waits_for: str = ""
+    waits_since: float = 0.0  # the monotonic clock
 
 
 class Replayer:
@@ -64,6 +69,7 @@ class Replayer:
     def __init__(self, farm: Farm, means: Means) -> None:
         self._farm = farm
         self._means = means
+        self._told: set[str] = set()
 
     def run(self, replays: Sequence[Replay]) -> dict[str, Outcome]:
         """Render, and remove the jobs again. Returns what came of each original, by its name.
@@ -72,23 +78,27 @@ class Replayer:
             PartFailed: The embedded farm does not come up.
             StoreAway, DatabaseAway: Some jobs may be left; they are called after the replayed one.
         """
-        running = [self._submit(replay) for replay in replays]
+        running: list[_Running] = []
         try:
-            self._follow(running)
-            return {name: outcome for one in running for name, outcome in self._outcomes(one)}
+            with _terminable():
+                for replay in replays:
+                    self._submit(replay, running)
+                self._follow(running)
+                return {name: outcome for one in running for name, outcome in self._outcomes(one)}
         finally:
             self._clear(running)
 
-    def _submit(self, replay: Replay) -> _Running:
+    def _submit(self, replay: Replay, running: list[_Running]) -> None:
+        """Queue a job and note it at once, so that it is removed whatever comes next."""
         farm = self._farm
         row = submit(
             replay.spec, settings=farm.settings, database=farm.database, store=farm.store, source=self._means.source,
             new=True, terms=Terms(priority=Priority.BACKGROUND),
         ).row  # fmt: skip
+        running.append(_Running(replay, row.id))
         with farm.database.write() as connection:
             for size in sorted(replay.sizes):
                 jobs.freeze_plan(connection, row.id, size, replay.plan)  # so that only its kind of device is asked
-        return _Running(replay, row.id)
 
     def _follow(self, running: Sequence[_Running]) -> None:
         if not running:
@@ -96,7 +106,7 @@ class Replayer:
         settings = self._farm.settings.model_copy(
             update={"chunk_s": min(self._farm.settings.chunk_s, CHUNK_S)}
         )  # fmt: skip
-        with _terminable(), EmbeddedFarm(settings, devices=self._means.devices) as embedded:
+        with EmbeddedFarm(settings, devices=self._means.devices) as embedded:
             broker = Broker(embedded.broker_url)
             while not self._look(running, broker):
                 embedded.tend()
@@ -113,12 +123,23 @@ class Replayer:
             if not row.is_open or one.given_up is not None:
                 continue
             one.given_up = self._hopeless(one, progress)
+            self._tell(one, progress.waits_for)
             if one.given_up is not None:
                 with self._farm.database.write() as connection:
                     jobs.wish(connection, one.id, Wish.CANCEL)
         if self._means.say is not None:
             self._means.say(ended, sum(len(one.replay.originals) for one in running))
         return is_over
+
+    def _tell(self, one: _Running, waits_for: str) -> None:
+        """Say what a job waits for once it has waited for a while: a farm without workers may never have one."""
+        now = time.monotonic()
+        if waits_for != one.waits_for:
+            one.waits_for, one.waits_since = waits_for, now
+        is_long = now - one.waits_since >= self._means.wait_s
+        if self._means.tell is not None and waits_for and is_long and waits_for not in self._told:
+            self._told.add(waits_for)
+            self._means.tell(waits_for)
 
     def _hopeless(self, one: _Running, progress: Progress) -> str | None:
         """Why no image of a job can be what is wanted, or none will be made."""

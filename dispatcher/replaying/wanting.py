@@ -4,6 +4,7 @@ One job holds the images of one plan and one set of models: the plan is pinned t
 gone takes no image along that does not use it.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -51,8 +52,15 @@ Able = tuple[Original, Mapping[str, Model]]  # an original, and its models as `u
 
 
 def used_models(recipe: Mapping[str, Any], known: Iterable[Model]) -> tuple[dict[str, Model], list[str]]:
-    """The models that a recipe names, by kind and digest, and those of them that nobody knows."""
-    by_digest = {(model.kind, model.digest): model for model in known}
+    """The models that a recipe names, by kind and digest, and those of them that nobody knows.
+
+    Args:
+        recipe: As `recipe_of` made it.
+        known: Of several with one digest the first is taken; names need not be unique.
+    """
+    by_digest: dict[tuple[str, str], Model] = {}
+    for one in known:
+        by_digest.setdefault((one.kind, one.digest), one)
     found, missing = {}, []
     for key, digests in digests_of(recipe).items():
         kind = SAFETY_CHECKER if key == "safety_checker" else str(FIELDS[key].refers)
@@ -62,11 +70,20 @@ def used_models(recipe: Mapping[str, Any], known: Iterable[Model]) -> tuple[dict
                 missing.append(digest)
             else:
                 found[model_key(kind, digest)] = model
+    found = _named_apart(found)
     base = found.get(str(recipe.get("model")))
     checker = next((key for key, model in found.items() if model.kind == SAFETY_CHECKER), None)
     if base is not None and checker is not None:  # a checker is called as the checkpoint that it comes with
-        found[checker] = replace(found[checker], name=base.name)
+        found[checker] = replace(found[checker], name=base.name)  # its source is its own: the store keeps none
     return found, missing
+
+
+def _named_apart(found: Mapping[str, Model]) -> dict[str, Model]:
+    """The same models, called by their digests where two share a name: a job's and a registered one may."""
+    times = Counter(model.key for model in found.values())
+    return {
+        key: model if times[model.key] == 1 else replace(model, name=model.digest) for key, model in found.items()
+    }  # fmt: skip
 
 
 def grouped(originals: Iterable[Able]) -> list[list[Able]]:
@@ -83,7 +100,7 @@ def replay_of(group: Sequence[Able], *, base: Spec, name: str) -> Replay:
 
     Args:
         group: As `grouped` gave it; not empty.
-        base: Says how pictures are encoded, whether blank ones are kept, and what is known of input images.
+        base: Says how pictures are encoded, and what is known of input images. Blank ones are kept, as theirs were.
         name: Of the job.
     """
     # Those that can share a pipeline call side by side: a picture alone costs a whole batch of padding.
@@ -100,7 +117,7 @@ def replay_of(group: Sequence[Able], *, base: Spec, name: str) -> Replay:
         models={model.key: {"source": model.source, "kind": model.kind} for model in models.values()},
         fixed={key: said[0][key] for key in FIELDS if key not in varied},
         dimensions=(Table(tuple(varied), (), rows),), exclude=(), plan=plan.model_dump(), previews=None, sample=None,
-        reuse="off", smaller_plans=False, parts=(), quality=None, draw=None, sources=(), files={},
+        reuse="off", smaller_plans=False, allow_blank=True, parts=(), quality=None, draw=None, sources=(), files={},
         inputs={found: facts for found, facts in base.inputs.items() if found in needed},
     )  # fmt: skip
     return Replay(spec=spec, plan=plan, originals=originals, models={model.key: model for model in models.values()})

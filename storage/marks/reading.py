@@ -4,6 +4,7 @@ Files of any age: those from before there were levels have our JSON alone.
 """
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 from xml.etree import ElementTree
@@ -12,9 +13,11 @@ from storage.marks.containers import MAX_TEXT, beside_pixels
 from storage.marks.embed import KEYWORD, PARAMETERS
 from storage.marks.exif import read_user_comment
 from storage.marks.xmp import IPTC, OURS, RDF
+from storage.spec.canonical import canonical
 
 _SOURCE: Final = f"{{{IPTC}}}DigitalSourceType"
 _RECORD: Final = f"{{{OURS}}}record"
+_HASH: Final = re.compile(r"[0-9a-f]{64}")  # as `storage.spec.canonical.digest` gives it
 _PROMPT: Final = f"{{{IPTC}}}AIPromptInformation"
 
 
@@ -30,9 +33,9 @@ class Found:
 
     @property
     def recipe_hash(self) -> str | None:
-        """The hash of the recipe, where the record says it."""
+        """The hash of the recipe, where the record says one."""
         said = None if self.record is None else self.record.get("recipe_hash")
-        return said if isinstance(said, str) else None
+        return said if isinstance(said, str) and _HASH.fullmatch(said) else None
 
 
 def read(data: bytes) -> Found:
@@ -55,6 +58,7 @@ def _record(text: str | None) -> dict[str, Any] | None:
         return None
     try:
         said = json.loads(text, parse_constant=_refuse)
+        canonical(said)  # half a surrogate pair or 1e999 is read without a word, and has no hash
     except (ValueError, RecursionError):
         return None
     return said if isinstance(said, dict) else None

@@ -116,16 +116,22 @@ def _print_diff(a: "JobRow", b: "JobRow", found: "Difference") -> None:
     for letter, numbers in (("A", found.examples_a), ("B", found.examples_b)):
         if numbers:
             click.echo(f"  only in {letter}, such as: {', '.join(numbers)}")
-    for key, sides in found.keys.items():
-        click.echo(f"{key}:")
-        for line in _sides(sides):
-            click.echo(f"  {line}")
+    for line in _keys(found):
+        click.echo(line)
     models = {name: {side: digest and digest[:_DIGEST] for side, digest in pair.items()}
               for name, pair in found.models.items()}  # fmt: skip
     for what, changed in (("model ", models), ("plan ", found.plans), ("", found.words)):
         for name, pair in changed.items():
             for line in _pair(what + name, pair):
                 click.echo(line)
+
+
+def _keys(found: "Difference") -> Iterator[str]:
+    for key, sides in found.keys.items():
+        yield f"{key}:"
+        yield from (f"  {line}" for line in _sides(sides))
+    for key, counts in found.uncompared.items():
+        yield f"{key}: {counts['a']} values in A, {counts['b']} in B; so many are not compared one by one"
 
 
 def _sides(sides: "Mapping[str, Values]") -> Iterator[str]:

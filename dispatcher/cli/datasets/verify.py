@@ -61,7 +61,8 @@ def verify(
     from dispatcher.replaying.running import Means
 
     say = None if as_json else _Told("rendered again")
-    means = Means(devices=devices, source=f"verify {row.id} --replay {count}", keep=keep, say=say)
+    words = f"verify {row.id} --replay {count}"
+    means = Means(devices=devices, source=words, keep=keep, say=say, tell=_tell_wait)
     graded = replay_job(farm, row, count=count, seed=seed, means=means)
     bad = sum(is_worse(one.grade, Grade(expect)) for one in graded)
     if as_json:
@@ -93,7 +94,7 @@ def rerun(image: str, number: str | None, to: Path | None, devices: str, keep: b
     from dispatcher.views.gallery import write_file
 
     words = f"rerun {image}" if number is None else f"rerun {image} {number}"
-    done = _rerun(open_farm(), image, number, means=Means(devices=devices, source=words, keep=keep))
+    done = _rerun(open_farm(), image, number, means=Means(devices=devices, source=words, keep=keep, tell=_tell_wait))
     graded, file = done.graded, to or Path(done.file_name)
     if graded.picture is not None:
         write_file(file, graded.picture)
@@ -132,6 +133,10 @@ class _Told:
         if done > self._last:
             self._last = done
             click.echo(f"  {done} of {total} images {self._what}", err=True)
+
+
+def _tell_wait(waits_for: str) -> None:
+    click.echo(f"  {waits_for}", err=True)
 
 
 def _rerun(farm: "Farm", image: str, number: str | None, *, means: "Means") -> Any:
