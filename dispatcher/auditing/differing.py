@@ -13,9 +13,7 @@ from storage.sql import hashes, jobs
 from storage.sql.jobs import JobRow
 
 EXAMPLES: Final = 5
-MAX_VALUES: Final = (
-    2_000_000  # of one key that are held against each other: 10 s and 180 MB for two jobs with 2,000,000 prompts each
-)
+MAX_VALUES: Final = 2_000_000  # of one key that are compared: 10 s and 180 MB for two jobs of so many prompts
 _WORDS: Final = ("mode", "output", "plan", "previews", "quality", "draw", "sample", "allow_blank", "exclude", "reuse")
 
 
