@@ -6,10 +6,10 @@ import re
 from typing import Any
 
 import pytest
-from sd_parsers import ParserManager
 from sd_parsers.data import PromptInfo
 
 from marked_pictures import MODEL, ODD_PROMPTS, marks, picture
+from others_reader import read_by_others
 from storage.marks import Encoding, encode, infotext_of, read
 from storage.spec.schedulers import SCHEDULERS
 
@@ -18,7 +18,7 @@ PAIR = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')  # mo
 
 def parsed(encoding: Encoding, **changes: Any) -> PromptInfo:
     """What sd-parsers finds in a file."""
-    found = ParserManager().parse(io.BytesIO(encode(picture(), encoding, marks=marks(**changes))))
+    found = read_by_others(io.BytesIO(encode(picture(), encoding, marks=marks(**changes))))
     assert found is not None
     return found
 

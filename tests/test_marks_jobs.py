@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw
-from sd_parsers import ParserManager
 from xxhash import xxh3_64_hexdigest
 
 from farm_desk import Desk
 from marked_pictures import PLAN, picture, recipe
+from others_reader import read_by_others
 from storage.blobs import open_store
 from storage.errors import OptionRefused
 from storage.marks import pixel_sha256, read
@@ -226,7 +226,7 @@ def test_a_farm_renders_files_of_another_format(desk: Desk, name: str, suffix: s
     files = sorted(file.name for file in (desk.folder / "pictures").iterdir())
     assert [file for file in files if file[:2] == "00"] == [f"00000{n}_own_{n % 2}.{suffix}" for n in range(4)]
     with (desk.folder / "pictures" / files[0]).open("rb") as file:
-        found = ParserManager().parse(file)
+        found = read_by_others(file)
     assert found is not None
     assert found.samplers[0].prompts[0].value == "a fox"
     assert desk.farm("gc", "--grace", "0").returncode == 0
